@@ -6,7 +6,7 @@ more some have no negative curvature, never one where `W_(N-1) ... W_2` has full
 2, 3 and 4 layers (N counts matrices), with a bottleneck of 2, learn 20 examples with 3 inputs and 3
 outputs. In float64:
 
-1. Gradient descent from 1,000 random starts, until gradient and negative curvature are small.
+1. Gradient descent from 1,000 random starts, until the loss is the minimum up to a millionth.
 2. Stationary points, by `saddle.find` from those ends and from random starts, and known ones: one
    for each subset of singular values, as it is (balanced) and after a random change of basis in
    each hidden layer. `saddle.classify` names them up to changes of basis; where the Hessian is
@@ -26,9 +26,9 @@ https://arxiv.org/abs/1605.07110
 
 Section: Networks' landscapes
 Command: python -m experiments run linear_networks
-Cost: quick about 2 min, nearly all of it compiling; paper not measured; on 2 cores
-Last result: depths 2 and 3 as stated, with 256 runs and 20 searches; depth 4 not run to its end
-    (2026-11-24, 2 cores)
+Cost: quick 30 s, with everything to compile about a minute more; paper not measured; on 2 cores
+Last result: 24 of 24 claims hold (quick, 2026-11-24, 2 cores): 1,000 of 1,000 descents end at a
+    global minimum at each depth; of the saddles found 0, 53 and 66 are not strict
 """
 
 import dataclasses
@@ -43,6 +43,7 @@ from experiments._linear_departure import chain_time, chain_times, network_times
 from experiments._linear_landscape import (
     BOTTLENECK,
     SOURCES,
+    VALUE_TOLERANCE,
     descend,
     keys_of,
     network,
@@ -54,7 +55,6 @@ from experiments.statistics import show_share
 from jaxopt_course import saddle
 
 SOURCE = "Kawaguchi 2016, "
-VALUE_TOLERANCE = 1e-6
 SLOPE_TOLERANCE = 0.05
 CHAIN, NETWORK = "chain, all weights equal", "width 2, random directions"
 MARKS = {
@@ -74,7 +74,7 @@ class Config:
     """Random starts of gradient descent at each depth."""
     searches: int = 100
     """Ends of descent, and random starts, from which stationary points are searched."""
-    steps: int = 20_000
+    steps: int = 30_000
     """Steps of gradient descent at most."""
     directions: int = 20
     """Directions in which networks leave W = 0."""
@@ -121,7 +121,6 @@ def _run_depth(config: Config, depth: int, key: jax.Array) -> xr.Dataset:
     times = network_times(depth, deltas, keys_of(direction_key, config.directions))
     data = {name: ("point", values) for name, values in points._asdict().items()}
     data |= {
-        "end_value": ("run", np.asarray(runs.value)),
         "reason": ("run", np.asarray(runs.reason)),
         "minimum_value": ((), minimum),
         "tried": ("source_name", tried),
@@ -146,10 +145,6 @@ def run(config: Config) -> xr.Dataset:
     return xr.concat(parts, "depth", join="outer")
 
 
-def _is_global(part: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    return abs(values / part.minimum_value - 1) <= VALUE_TOLERANCE
-
-
 def _at(dataset: xr.Dataset, depth: int) -> xr.Dataset:
     part = dataset.sel(depth=depth)
     return part.isel(point=part.kind.notnull().values)
@@ -166,11 +161,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
     where, runs, total = f"{depth} layers: ", part.sizes["run"], part.sizes["point"]
-    settled = part.reason == saddle.Stop.SECOND_ORDER_STATIONARY
-    arrived = int((settled & _is_global(part, part.end_value)).sum())
+    arrived = int((part.reason == saddle.Stop.TARGET_VALUE).sum())
     minimum = part.kind == saddle.Kind.MINIMUM
     minima = int(minimum.sum())
-    good = int((minimum & _is_global(part, part.value)).sum())
+    good = int((minimum & (abs(part.value / part.minimum_value - 1) <= VALUE_TOLERANCE)).sum())
     strict = int((part.kind == saddle.Kind.STRICT_SADDLE).sum())
     is_flat = part.kind == saddle.Kind.NON_STRICT_SADDLE
     flat, full = int(is_flat.sum()), int((is_flat & (part.hidden_rank == BOTTLENECK)).sum())
