@@ -35,6 +35,7 @@ def load(name: str, preset: str = "quick", *, out: str | Path = "results") -> "x
     Raises:
         UnknownNameError: If there is no such experiment (the nearest name is suggested).
         FileNotFoundError: If it was not run yet; the message is the command that runs it.
+        UnreadableResultError: If what is stored is damaged or has another version's layout.
 
     Example:
         >>> load("stationary_point")
@@ -44,7 +45,9 @@ def load(name: str, preset: str = "quick", *, out: str | Path = "results") -> "x
     from experiments import registry, store
 
     registry.find(name)
-    folders = store.results(Path(out), name)
+    folders, refused = store.survey(Path(out), name)
+    if preset in refused:
+        raise refused[preset]
     for result in folders:
         if result.folder.name == preset:
             return result.dataset()

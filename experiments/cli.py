@@ -110,10 +110,17 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
     except (UsageError, registry.UnknownNameError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
+    except store.UnreadableResultError as error:
+        errors.print(
+            f"[bold red]cannot read:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        return 3
     except OSError as error:
         errors.print(
             f"[bold red]cannot read or write:[/] {escape(str(error))}; "
             "what was stored before is unchanged",
+            *map(escape, getattr(error, "__notes__", [])),
+            sep="\n",
             highlight=False,
             soft_wrap=True,
         )
@@ -209,7 +216,10 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
     how = tyro.cli(ShowOptions, args=options, prog="python -m experiments show NAME...")
     held = True
     for experiment in chosen:
-        stored = {result.folder.name: result for result in store.results(how.out, experiment.name)}
+        readable, refused = store.survey(how.out, experiment.name)
+        stored = {result.folder.name: result for result in readable}
+        if how.preset in refused:
+            raise refused[how.preset]
         if how.preset not in stored:
             there = f"stored: {', '.join(stored)}" if stored else "nothing is stored"
             raise UsageError(
@@ -231,10 +241,9 @@ def _list(arguments: list[str], console: Console, package: str) -> int:
     for heading in ("experiment", "section", "claim", "cost", f"in {out}"):
         table.add_column(heading, overflow="fold")
     for experiment in registry.experiments(package).values():
-        stored = [
-            f"{result.folder.name}: {_verdict(result.claims())}"
-            for result in store.results(out, experiment.name)
-        ]
+        readable, refused = store.survey(out, experiment.name)
+        stored = [f"{result.folder.name}: {_verdict(result.claims())}" for result in readable]
+        stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
         table.add_row(
             f"[bold]{experiment.name}[/]",
             escape(experiment.section),
@@ -249,6 +258,11 @@ def _list(arguments: list[str], console: Console, package: str) -> int:
 def _report(arguments: list[str], console: Console, package: str) -> int:
     out = tyro.cli(Output, args=arguments, prog="python -m experiments report").out
     front = report.write(out, package)
+    for name in registry.experiments(package):
+        for error in store.survey(out, name)[1].values():
+            console.print(
+                f"[bold red]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            )
     console.print(f"report  {front}", highlight=False, soft_wrap=True)
     return 0
 

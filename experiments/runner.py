@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import io
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -69,17 +70,18 @@ class Job:
             The result as it lies on disk.
         """
         kept = _KeptData(self.folder.with_name(f".{self.folder.name}.nc"), self.config)
-        with store.replacing(self.folder) as staging:
+        # Kept until the folder has its name: the disk may be full at its very last file.
+        with kept.unless_finished() as keep, store.replacing(self.folder) as staging:
             dataset = None if force else kept.load()
             if redraw and (former := self.stored()):
                 dataset = former.dataset()
             if dataset is None:
                 dataset = self._compute(command, console)
             data = store.encode(dataset)
+            keep(data)
             store.write_file(staging / "results.nc", data)
-            with kept.unless_finished(data):
-                claims = [claim.as_dict() for claim in self.module.claims(dataset)]
-                self._draw(dataset, staging)
+            claims = [claim.as_dict() for claim in self.module.claims(dataset)]
+            self._draw(dataset, staging)
             store.write_file(staging / "claims.json", json.dumps(claims, indent=1))
             about = json.loads(dataset.attrs[ABOUT])
             store.write_file(staging / "config.json", json.dumps(about, indent=1))
@@ -104,9 +106,14 @@ class Job:
             for suffix in ("svg", "png"):
                 # Without a date in it the same data give the same file.
                 metadata = {"Date": None} if suffix == "svg" else {}
-                figure.savefig(folder / f"figure.{suffix}", metadata=metadata)
+                picture = io.BytesIO()
+                figure.savefig(picture, format=suffix, metadata=metadata)
+                store.write_file(folder / f"figure.{suffix}", picture.getvalue())
         if hasattr(self.module, "pages"):
             for name, page in self.module.pages(dataset).items():
+                # A name from a config could lead elsewhere, or to one of the files above.
+                if Path(name).name != name or not name.endswith(".html") or name.startswith("."):
+                    raise ValueError(f"pages must have bare names that end in .html, got {name!r}")
                 store.write_file(folder / name, page)
 
     def _about(self, command: str, seconds: float) -> dict[str, Any]:
@@ -146,24 +153,39 @@ class _KeptData:
 
     def load(self) -> "xr.Dataset | None":
         """Return the kept data if they are there and belong to this config."""
-        import xarray as xr
-
         if not self.path.is_file():
             return None
-        dataset = xr.load_dataset(self.path, engine="h5netcdf")
-        about = json.loads(dataset.attrs[ABOUT])
-        return dataset if about["config"] == store.plain(self.config) else None
+        try:
+            dataset = store.load_dataset(self.path)
+            about = json.loads(dataset.attrs[ABOUT])
+            fits = (about["format"], about["config"]) == (store.FORMAT, store.plain(self.config))
+        except (store.UnreadableResultError, ValueError, KeyError, TypeError):
+            return None  # Damaged or not ours: computing anew replaces it.
+        return dataset if fits else None
 
     @contextlib.contextmanager
-    def unless_finished(self, data: bytes) -> Iterator[None]:
-        """Keep `data` if the block fails, forget them if it succeeds."""
+    def unless_finished(self) -> Iterator[Callable[[bytes], None]]:
+        """Keep data if the block fails, forget them if it succeeds.
+
+        Yields:
+            A function that takes the data as soon as there are any.
+        """
+        computed: list[bytes] = []
         try:
-            yield
+            yield computed.append
         except BaseException as error:
-            store.write_file(self.path, data)
-            error.add_note(f"The computed data are kept: the next run takes them from {self.path}")
+            if computed:
+                error.add_note(self._write(computed[-1]))
             raise
         self.path.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> str:
+        """Write the data and say where, or why that failed: the first error is the one to raise."""
+        try:
+            store.write_file(self.path, data)
+        except OSError as error:
+            return f"The computed data could not be kept: {error}"
+        return f"The computed data are kept: the next run takes them from {self.path}"
 
 
 def _commit() -> str | None:

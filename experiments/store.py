@@ -11,12 +11,15 @@ A result is the folder `OUT/NAME/PRESET-or-digest/` with
 It is written under a hidden temporary name beside its place and renamed when it is complete, so a
 crash, a full disk or a kill never leaves something that looks finished, and never harms the result
 that was there before. Folder names come from the experiment's and the preset's name or from a
-digest, never from a config's values. Nothing is pickled.
+digest, never from a config's values. Nothing is pickled. What lies in a result's place and is not
+one, damaged or of another layout, is refused with its reason (`UnreadableResultError`).
 """
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT = 1
+_FORMER = ".former"
 FILES = ("config.json", "results.nc", "claims.json", "figure.svg", "figure.png")
 
 
@@ -71,14 +75,13 @@ class Result:
 
     def claims(self) -> list[Claim]:
         """Read the verdicts."""
-        text = (self.folder / "claims.json").read_text(encoding="utf-8")
-        return [Claim(**claim) for claim in json.loads(text)]
+        path = self.folder / "claims.json"
+        with _refusing(path):
+            return [Claim(**claim) for claim in json.loads(path.read_bytes())]
 
     def dataset(self) -> "xr.Dataset":
         """Read the data into memory."""
-        import xarray as xr
-
-        return xr.load_dataset(self.data, engine="h5netcdf")
+        return load_dataset(self.data)
 
 
 class UnreadableResultError(ValueError):
@@ -98,33 +101,74 @@ def read(folder: Path) -> Result | None:
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise UnreadableResultError(f"{folder} lacks {', '.join(missing)}; run it anew by --force")
-    try:
-        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    path = folder / "config.json"
+    with _refusing(path):
+        about = json.loads(path.read_bytes())
         layout = about["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableResultError(
-            f"{folder / 'config.json'} is damaged ({error}); run it anew by --force"
-        ) from error
     if layout != FORMAT:
         raise UnreadableResultError(
             f"{folder} has layout {layout}, this version reads {FORMAT}; run it anew by --force"
         )
-    return Result(folder, about)
+    result = Result(folder, about)
+    result.claims()  # Whoever is given a result can print its verdicts.
+    return result
+
+
+def survey(out: Path, name: str) -> tuple[list[Result], dict[str, UnreadableResultError]]:
+    """Look at everything that is stored of one experiment.
+
+    Returns:
+        The readable results, presets first, and why each of the other folders is refused, by name.
+    """
+    parent = out / name
+    if not parent.is_dir():
+        return [], {}
+    # With the folders whose replacement was cut short, which for now have their hidden name only.
+    names = {_visible(path.name) for path in parent.iterdir() if path.is_dir()}
+    found, refused = [], {}
+    for folder in sorted(parent / folder for folder in names if not folder.startswith(".")):
+        try:
+            found.append(read(folder))
+        except UnreadableResultError as error:
+            refused[folder.name] = error
+    found = [result for result in found if result is not None]
+    order = {"quick": 0, "paper": 1}
+    return sorted(found, key=lambda result: order.get(result.folder.name, 2)), refused
 
 
 def results(out: Path, name: str) -> list[Result]:
     """Return every readable result of one experiment, presets first."""
-    parent = out / name
-    if not parent.is_dir():
-        return []
-    found = []
-    for folder in sorted(parent.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            with contextlib.suppress(UnreadableResultError):
-                found.append(read(folder))
-    found = [result for result in found if result is not None]
-    order = {"quick": 0, "paper": 1}
-    return sorted(found, key=lambda result: order.get(result.folder.name, 2))
+    return survey(out, name)[0]
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with the content of a file into the error that names the file."""
+    try:
+        yield
+    except (OSError, MemoryError, UnreadableResultError):
+        raise  # The disk's fault or the machine's, not the content's.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UnreadableResultError(f"{path} is damaged ({reason}); run it anew by --force") from (
+            error
+        )
+
+
+def load_dataset(path: Path) -> "xr.Dataset":
+    """Read a netCDF file into memory.
+
+    Raises:
+        UnreadableResultError: If the file is damaged.
+    """
+    import xarray as xr
+
+    content = path.read_bytes()
+    with _refusing(path):
+        try:
+            return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
+        except OSError as error:  # HDF5's word for a file that is cut short or not its own.
+            raise ValueError(str(error)) from error
 
 
 def encode(dataset: "xr.Dataset") -> bytes:
@@ -137,7 +181,11 @@ def encode(dataset: "xr.Dataset") -> bytes:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file whole: under a temporary name, synchronised to disk, then renamed."""
+    """Write a file whole: under a temporary name, synchronised to disk, then renamed.
+
+    Raises:
+        OSError: If that is not possible; a former file of this name stays as it was.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -167,19 +215,53 @@ def replacing(folder: Path) -> Iterator[Path]:
     staging.mkdir(parents=True)
     try:
         yield staging
-        aside = _aside(folder)
-        if folder.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
-        staging.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        _synchronize(staging)
+        _put_in_place(staging, folder)
+        _synchronize(folder.parent)
+        shutil.rmtree(_aside(folder), ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _put_in_place(staging: Path, folder: Path) -> None:
+    """Rename `staging` to `folder`; what was there waits under its hidden name."""
+    attempts = 10
+    for attempt in range(1, attempts + 1):
+        aside = _aside(folder)
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # Another run has just done it.
+                folder.rename(aside)
+        try:
+            staging.rename(folder)
+        except OSError as error:
+            # Between the two renames another run can put its result here, or a reader the former
+            # one back: then that one is the former content.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == attempts:
+                raise
+        else:
+            return
+
+
+def _synchronize(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _aside(folder: Path) -> Path:
     """Return where the former content waits during the two renames of `replacing`."""
-    return folder.with_name(f".{folder.name}.former")
+    return folder.with_name(f".{folder.name}{_FORMER}")
+
+
+def _visible(name: str) -> str:
+    """Return what a folder that waits aside is called otherwise, and any other name as it is."""
+    waits = name.startswith(".") and name.endswith(_FORMER)
+    return name[1 : -len(_FORMER)] if waits else name
 
 
 def _restore(folder: Path) -> None:

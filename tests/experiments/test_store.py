@@ -55,6 +55,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     target.mkdir()
     for name in store.FILES:
         (target / name).write_text(json.dumps({"format": store.FORMAT}))
+    (target / "claims.json").write_text("[]")
     target.rename(store._aside(target))
     assert store.read(target).folder == target
     assert target.is_dir()
