@@ -25,7 +25,8 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from jaxopt_course._checks import check_key, check_non_negative, check_one_of
+from jaxopt_course._checks import check_key, check_one_of
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.nn.activations import Activation, gain
 from jaxopt_course.nn.normalization.statistics import moments
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of, check_positive
+from jaxopt_course._checks import check_one_of
+from jaxopt_course._required import check_positive
 
 Kind = Literal["MINIMUM", "MAXIMUM", "STRICT_SADDLE", "NON_STRICT_SADDLE"]
 

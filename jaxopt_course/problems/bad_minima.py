@@ -35,7 +35,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of, check_positive
+from jaxopt_course._checks import check_one_of
+from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import Problem
 from jaxopt_course.problems._spectra import minimum_with_hessian
 

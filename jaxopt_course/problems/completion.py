@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key, check_non_negative, check_positive
+from jaxopt_course._checks import check_key
+from jaxopt_course._required import check_non_negative, check_positive
 from jaxopt_course.problems._problem import Problem, check_shape, random_start
 from jaxopt_course.problems._spectra import check_low_rank, minimum_with_hessian, origin
 from jaxopt_course.problems.quadratic import random_orthogonal

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_positive
+from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import KnownPoint, Problem
 from jaxopt_course.problems.networks import balanced_points, product_of, weights_start
 

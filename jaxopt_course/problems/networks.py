@@ -29,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key, check_positive
+from jaxopt_course._checks import check_key
+from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import Kind, KnownPoint, Problem
 from jaxopt_course.problems._spectra import check_spectrum, known_subsets
 from jaxopt_course.problems.quadratic import random_orthogonal

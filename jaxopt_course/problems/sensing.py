@@ -27,7 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_integer, check_key, check_positive
+from jaxopt_course._checks import check_integer, check_key
+from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,

@@ -42,7 +42,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_integer, check_key, check_positive
+from jaxopt_course._checks import check_integer, check_key
+from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,

@@ -8,10 +8,17 @@ over T steps it bounds the smallest gradient norm, and so the steps to an epsilo
 Nesterov (2004), Introductory Lectures on Convex Optimization, section 1.2.3.
 """
 
-from jaxopt_course._checks import check_non_negative, check_positive, is_concrete_number
-from jaxopt_course.theory._numbers import Numeric, namespace
+from jaxopt_course._checks import is_concrete_number
+from jaxopt_course.theory._numbers import (
+    Numeric,
+    check_non_negative,
+    check_positive,
+    in_doubles,
+    namespace,
+)
 
 
+@in_doubles
 def guaranteed_decrease(
     gradient_norm: Numeric, *, learning_rate: Numeric, smoothness: Numeric
 ) -> Numeric:
@@ -37,6 +44,7 @@ def guaranteed_decrease(
     return learning_rate * (1 - learning_rate * smoothness / 2) * gradient_norm**2
 
 
+@in_doubles
 def descent_lemma_gap(
     value: Numeric,
     next_value: Numeric,
@@ -71,6 +79,7 @@ def descent_lemma_gap(
     return value - next_value - promised
 
 
+@in_doubles
 def stationarity_iterations(
     *,
     smoothness: Numeric,
@@ -106,6 +115,7 @@ def stationarity_iterations(
     return function_gap / slope
 
 
+@in_doubles
 def gradient_norm_bound(
     num_steps: Numeric, *, smoothness: Numeric, function_gap: Numeric
 ) -> Numeric:
@@ -132,6 +142,7 @@ def gradient_norm_bound(
     return np.sqrt(2 * smoothness * function_gap / num_steps)
 
 
+@in_doubles
 def convex_value_bound(num_steps: Numeric, *, smoothness: Numeric, distance: Numeric) -> Numeric:
     """Return `beta R**2 / (4 N + 2)`, the worst gap of gradient descent on a convex function.
 
@@ -160,6 +171,7 @@ def convex_value_bound(num_steps: Numeric, *, smoothness: Numeric, distance: Num
     return smoothness * distance**2 / (4 * num_steps + 2)
 
 
+@in_doubles
 def second_order_threshold(*, hessian_lipschitz: Numeric, epsilon: Numeric) -> Numeric:
     """Return `-sqrt(rho epsilon)`, above which curvature counts as not negative.
 

@@ -4,10 +4,11 @@ Along curvature -g a step multiplies the distance by 1 + eta g; along curvature 
 Everything here follows from these two factors.
 """
 
-from jaxopt_course._checks import check_positive, is_concrete_number
-from jaxopt_course.theory._numbers import Numeric, namespace
+from jaxopt_course._checks import is_concrete_number
+from jaxopt_course.theory._numbers import Numeric, check_positive, in_doubles, namespace
 
 
+@in_doubles
 def quadratic_escape_steps(
     *,
     learning_rate: Numeric,
@@ -39,6 +40,7 @@ def quadratic_escape_steps(
     return np.maximum(np.ceil(steps), 0)
 
 
+@in_doubles
 def octopus_exit_ratio(
     *, learning_rate: Numeric, attraction: Numeric, repulsion: Numeric
 ) -> Numeric:
@@ -83,6 +85,7 @@ def octopus_exit_ratio(
     return 1 - shrink / np.log1p(2 * learning_rate * repulsion)
 
 
+@in_doubles
 def octopus_exit_ratio_bound(*, attraction: Numeric, repulsion: Numeric) -> Numeric:
     """Return `(L + gamma) / gamma`, below which the theorem proves no ratio of exit times falls.
 

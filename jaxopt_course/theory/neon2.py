@@ -5,8 +5,13 @@ Allen-Zhu and Li (2018), https://arxiv.org/abs/1711.06673.
 
 from typing import NamedTuple
 
-from jaxopt_course._checks import check_positive
-from jaxopt_course.theory._numbers import Numeric, check_at_most, namespace
+from jaxopt_course.theory._numbers import (
+    Numeric,
+    check_at_most,
+    check_positive,
+    in_doubles,
+    namespace,
+)
 
 
 class Neon2Parameters(NamedTuple):
@@ -23,6 +28,7 @@ class Neon2Parameters(NamedTuple):
     num_steps: Numeric
 
 
+@in_doubles
 def neon2_parameters(
     *,
     smoothness: Numeric,

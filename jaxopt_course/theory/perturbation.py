@@ -12,8 +12,14 @@ and are pessimistic: practice uses far larger noise, far more often.
 
 from typing import NamedTuple
 
-from jaxopt_course._checks import check_positive, is_concrete_number
-from jaxopt_course.theory._numbers import Numeric, check_at_most, namespace
+from jaxopt_course._checks import is_concrete_number
+from jaxopt_course.theory._numbers import (
+    Numeric,
+    check_at_most,
+    check_positive,
+    in_doubles,
+    namespace,
+)
 
 
 class PerturbedGDParameters(NamedTuple):
@@ -35,6 +41,7 @@ class PerturbedGDParameters(NamedTuple):
     interval: Numeric
 
 
+@in_doubles
 def perturbed_gd_parameters(
     *,
     smoothness: Numeric,
@@ -95,6 +102,7 @@ def perturbed_gd_parameters(
     )
 
 
+@in_doubles
 def perturbed_gd_iterations(
     *,
     smoothness: Numeric,
@@ -166,6 +174,7 @@ class PerturbedAGDParameters(NamedTuple):
     interval: Numeric
 
 
+@in_doubles
 def perturbed_agd_parameters(
     *,
     smoothness: Numeric,
@@ -231,6 +240,7 @@ def perturbed_agd_parameters(
     )
 
 
+@in_doubles
 def perturbed_agd_iterations(
     *,
     smoothness: Numeric,

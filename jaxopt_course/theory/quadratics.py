@@ -24,8 +24,14 @@ https://doi.org/10.1016/0041-5553(64)90137-5; Nesterov (2004), Theorem 2.2.3.
 
 from typing import NamedTuple
 
-from jaxopt_course._checks import check_fraction, check_positive
-from jaxopt_course.theory._numbers import Numeric, check_at_most, namespace
+from jaxopt_course.theory._numbers import (
+    Numeric,
+    check_at_most,
+    check_fraction,
+    check_positive,
+    in_doubles,
+    namespace,
+)
 
 
 class QuadraticRate(NamedTuple):
@@ -42,6 +48,7 @@ class QuadraticRate(NamedTuple):
     rate: Numeric
 
 
+@in_doubles
 def gradient_descent_rate(
     *, strong_convexity: Numeric, smoothness: Numeric, tuned: bool = True
 ) -> QuadraticRate:
@@ -69,6 +76,7 @@ def gradient_descent_rate(
     return QuadraticRate(1 / smoothness, 0.0, 1 - strong_convexity / smoothness)
 
 
+@in_doubles
 def nesterov_rate(
     *, strong_convexity: Numeric, smoothness: Numeric, tuned: bool = True
 ) -> QuadraticRate:
@@ -100,6 +108,7 @@ def nesterov_rate(
     return QuadraticRate(1 / smoothness, (s - 1) / (s + 1), 1 - 1 / s)
 
 
+@in_doubles
 def heavy_ball_rate(*, strong_convexity: Numeric, smoothness: Numeric) -> QuadraticRate:
     """Return the best parameters and the rate of the heavy ball on quadratics.
 
@@ -127,6 +136,7 @@ def heavy_ball_rate(*, strong_convexity: Numeric, smoothness: Numeric) -> Quadra
     return QuadraticRate(4 / (high + low) ** 2, rate**2, rate)
 
 
+@in_doubles
 def recursion_factor(
     curvature: Numeric,
     *,
@@ -164,6 +174,7 @@ def recursion_factor(
     return np.where(discriminant < 0, np.sqrt(np.maximum(product, 0)), real)
 
 
+@in_doubles
 def linear_iterations(rate: Numeric, *, accuracy: Numeric) -> Numeric:
     """Return `ln(accuracy) / ln(rate)` rounded up: steps until `rate**t <= accuracy`.
 

@@ -7,7 +7,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._checks import check_key, check_positive, check_real_floating
+from jaxopt_course._checks import (
+    check_key,
+    check_not_empty,
+    check_objective,
+    check_positive,
+    check_real_floating,
+)
 from jaxopt_course._krylov import extreme_eigenpairs, flat_hessian
 
 
@@ -51,6 +57,8 @@ def estimate_smoothness(
     check_real_floating("x", x)
     check_key("key", key)
     check_positive(tolerance=tolerance)
+    check_not_empty("x", x)
+    check_objective("fun", fun, x)
     gradient, hessian = flat_hessian(fun, x)
     # One number has one eigenvalue, which cannot be asked for twice.
     num_smallest = 1 if gradient.size > 1 else 0

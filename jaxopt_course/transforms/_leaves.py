@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._checks import is_concrete_number
+from jaxopt_course._checks import check_arrays, is_concrete_number
 
 
 def at_least_float32(dtype: Any) -> jnp.dtype:
@@ -54,6 +54,7 @@ def zeros_like(params: Any, dtype: Any = None) -> Any:
         params: A pytree of arrays or shapes; None leaves stay None.
         dtype: One dtype for all leaves instead of their own.
     """
+    check_arrays("params", params)
     return jax.tree.map(lambda p: jnp.zeros_like(p, dtype=dtype), params)
 
 
@@ -68,6 +69,7 @@ def full_like_squares(params: Any, value: Any, dtype: Any = None) -> Any:
         value: A number for all entries.
         dtype: One dtype for all leaves instead.
     """
+    check_arrays("params", params)
 
     def full(p):
         real = jnp.finfo(jnp.result_type(p)).dtype
@@ -76,20 +78,41 @@ def full_like_squares(params: Any, value: Any, dtype: Any = None) -> Any:
     return jax.tree.map(full, params)
 
 
-def map_leaves(rule: Callable[..., tuple[Any, ...]], updates: Any, *states: Any) -> tuple[Any, ...]:
+def map_leaves(
+    rule: Callable[..., tuple[Any, ...]], updates: Any, *states: Any, scalars: bool = False
+) -> tuple[Any, ...]:
     """Apply `rule` to every leaf of `updates` with the same leaf of each of the `states`.
 
     Args:
         rule: A function from one update and its states to the new update and its new states.
         updates: A pytree of arrays. Where a leaf is None nothing happens: the update stays None,
             the states stay as they are.
-        *states: Pytrees with the structure of `updates`.
+        *states: Pytrees with the structure of `updates`, and but for `scalars` with its shapes.
+        scalars: Whether the leaves of the states are scalars instead.
 
     Returns:
         The new updates, then the new states, each with the structure of `updates`.
+
+    Raises:
+        TypeError: if an update is no floating number.
+        ValueError: if the updates are not like the parameters that the states were made for.
     """
+    check_arrays("updates", updates)
     leaves, structure = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
-    rows = zip(leaves, *(structure.flatten_up_to(state) for state in states), strict=True)
+    try:
+        columns = [structure.flatten_up_to(state) for state in states]
+    except ValueError as error:
+        raise ValueError(
+            f"updates must have the structure of the params that init was given: {error}"
+        ) from error
+    rows = list(zip(leaves, *columns, strict=True))
+    for row in rows:
+        shapes = {getattr(entry, "shape", None) for entry in row}
+        if row[0] is not None and (None in shapes or (not scalars and len(shapes) > 1)):
+            raise ValueError(
+                f"updates must have the structure and shapes of the params that init was given, "
+                f"got an update of shape {row[0].shape} for {row[1:]}"
+            )
     results = [row if row[0] is None else rule(*row) for row in rows]
     columns = zip(*results, strict=True) if results else [()] * (1 + len(states))
     return tuple(structure.unflatten(column) for column in columns)

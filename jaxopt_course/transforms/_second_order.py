@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_real_floating
+from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
 
 # Rows of a Lanczos basis, unless the caller says otherwise.
 _SUBSPACE_SIZE = 30
@@ -20,6 +20,7 @@ _SUBSPACE_SIZE = 30
 
 def objective(
     rule: str,
+    updates: Any,
     params: Any,
     value_fn: Callable[..., jax.Array] | None,
     extra_args: dict[str, Any],
@@ -28,14 +29,15 @@ def objective(
 
     Args:
         rule: Name of the optimizer, for the errors.
+        updates: What `update` got as updates, only to be checked.
         params: What `update` got as params.
         value_fn: What `update` got as value_fn; `obj_fn` among the extra arguments serves as well.
         extra_args: The other arguments of `update`. Those that the objective has parameters for
             (a batch of data, say) are passed on to it.
 
     Raises:
-        ValueError: if params or the objective is missing.
-        TypeError: if a parameter is not a real floating array.
+        ValueError: if params or the objective is missing, or the updates are not like the params.
+        TypeError: if a parameter or an update is not a real floating array.
     """
     fun = extra_args.get("obj_fn") if value_fn is None else value_fn
     missing = "params" if params is None else "value_fn" if fun is None else None
@@ -44,16 +46,34 @@ def objective(
             f"{rule} needs {missing}: call optimizer.update(grads, state, params, value=value, "
             "grad=grads, value_fn=fun), where fun maps params to a scalar"
         )
-    check_real_floating("params", params)
+    for name, tree in (("params", params), ("updates", updates)):
+        check_real_floating(name, tree)
+        check_arrays(name, tree)
+    check_like("updates", updates, "params", params)
+    if not callable(fun):
+        raise TypeError(f"value_fn must be a function of the parameters, got {fun!r}")
     # The first parameter of the objective takes the parameters, whatever its name is.
     _, *accepted = inspect.signature(fun).parameters
     own = ("value", "grad", "obj_fn")
     data = {name: extra_args[name] for name in accepted if name in extra_args and name not in own}
-    return lambda x: fun(x, **data)
+
+    def value(x):
+        out = fun(x, **data)
+        check_value("value_fn", out)
+        return out
+
+    return value
+
+
+def is_empty(updates: Any) -> bool:
+    """Whether there is no number in the tree: then there is no Hessian and nothing to do."""
+    return not any(leaf.size for leaf in jax.tree.leaves(updates))
 
 
 def scalar_dtype(params: Any) -> Any:
     """Return the dtype that norms and curvatures of `params` are computed in: at least float32."""
+    check_real_floating("params", params)
+    check_arrays("params", params)
     return jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
 
 

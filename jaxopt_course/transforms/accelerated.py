@@ -32,8 +32,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import theory
-from jaxopt_course._checks import check_key, check_non_negative, check_positive
-from jaxopt_course.transforms._second_order import objective, scalar_dtype
+from jaxopt_course._checks import check_arrays, check_key, check_real_floating, is_concrete_number
+from jaxopt_course._required import check_non_negative, check_number, check_positive
+from jaxopt_course.transforms._second_order import is_empty, objective, scalar_dtype
 from jaxopt_course.transforms.perturbation import perturb_at_saddle
 
 
@@ -103,7 +104,8 @@ def perturbed_accelerated_gradient_descent(
         >>> print(abs(x).round(2))
         [0. 1.]
     """
-    if isinstance(momentum, float | int) and not 0 < momentum <= 1:
+    check_number(momentum=momentum)
+    if is_concrete_number(momentum) and not 0 < momentum <= 1:
         raise ValueError(f"momentum must lie in (0, 1], got {momentum}")
     check_positive(nce_radius=nce_radius)
     if not callable(learning_rate):
@@ -113,6 +115,8 @@ def perturbed_accelerated_gradient_descent(
     noise = perturb_at_saddle(radius, gradient_threshold, interval, key)
 
     def init(params):
+        check_real_floating("params", params)
+        check_arrays("params", params)
         zero = jnp.zeros([], jnp.int32)
         return PerturbedAcceleratedState(
             velocity=jax.tree.map(jnp.zeros_like, params),
@@ -122,8 +126,10 @@ def perturbed_accelerated_gradient_descent(
         )
 
     def update(updates, state, params=None, *, grad=None, value_fn=None, **extra_args):
-        fun = objective("perturbed_accelerated_gradient_descent", params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective(
+            "perturbed_accelerated_gradient_descent", updates, params, value_fn, extra_args
+        )
+        if is_empty(updates):
             return updates, state
         dtype = scalar_dtype(params)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate

@@ -23,11 +23,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course._checks import (
-    check_fraction,
-    check_non_negative,
+    check_arrays,
+    check_inexact_dtype,
+    check_like,
     check_one_of,
     is_concrete_number,
 )
+from jaxopt_course._required import check_fraction, check_non_negative
 from jaxopt_course.transforms._leaves import (
     abs_square,
     cast,
@@ -81,6 +83,7 @@ def scale_by_adadelta(
     """
     check_fraction(rho=rho)
     check_non_negative(eps=eps)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
     check_one_of("update_average", update_average, ("elementwise", "norm"))
 
     rule = _with_norm if update_average == "norm" else _elementwise
@@ -202,7 +205,16 @@ def adadelta(
     rate = scale_by_learning_rate(
         1.0 if learning_rate is None else learning_rate, flip_sign=flip_sign
     )
+    if not callable(weight_decay):
+        check_non_negative(weight_decay=weight_decay)
     if is_concrete_number(weight_decay) and weight_decay == 0:
         return optax.chain(rule, rate)
-    decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
-    return optax.chain(decay, rule, rate)
+    chain = optax.chain(optax.add_decayed_weights(weight_decay, weight_decay_mask), rule, rate)
+
+    def update(updates, state, params=None, **extra_args):
+        if params is not None:
+            check_like("updates", updates, "params", params)
+            check_arrays("updates", updates)
+        return chain.update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(chain.init, update)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import chex
 import optax
 
-from jaxopt_course._checks import check_non_negative, check_one_of
+from jaxopt_course._checks import check_inexact_dtype, check_one_of
+from jaxopt_course._required import check_finite, check_non_negative
 from jaxopt_course.transforms._leaves import (
     abs_square,
     cast,
@@ -75,6 +76,8 @@ def scale_by_adagrad(
         Array([ 1., -1.], dtype=float32)
     """
     check_non_negative(initial_accumulator_value=initial_accumulator_value, eps=eps)
+    check_finite(exponent=exponent)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
     check_one_of("accumulate", accumulate, ("current", "previous"))
 
     def init(params):

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_fraction, check_non_negative, is_concrete_number
+from jaxopt_course._checks import check_inexact_dtype, is_concrete_number
+from jaxopt_course._required import check_fraction, check_non_negative
 from jaxopt_course.transforms._leaves import (
     abs_square,
     cast,
@@ -90,6 +91,7 @@ def scale_by_adam(
     """
     check_fraction(b1=b1, b2=b2)
     check_non_negative(eps=eps, eps_root=eps_root)
+    check_inexact_dtype(mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
     def init(params):
         return AdamState(

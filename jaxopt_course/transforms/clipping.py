@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_positive, check_real_floating
+from jaxopt_course._checks import check_arrays, check_real_floating
+from jaxopt_course._required import check_positive
 from jaxopt_course.transforms._leaves import abs_square, map_leaves, widen, widest_dtype
 
 
@@ -98,6 +99,7 @@ def clip_by_global_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         del params
+        check_arrays("updates", updates)
         norm = _euclidean_norm(updates).astype(state.norm.dtype)
         (clipped,) = map_leaves(lambda update: (_shorten(update, norm, max_norm),), updates)
         return clipped, _report(state, norm, _exceeds(norm, max_norm))
@@ -128,6 +130,7 @@ def clip_by_leaf_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
     check_positive(max_norm=max_norm)
 
     def init(params):
+        check_arrays("params", params)
         norm = jax.tree.map(lambda leaf: jnp.zeros([], widest_dtype(leaf)), params)
         return ClipState(norm=norm, clipped_count=jnp.zeros([], jnp.int32))
 
@@ -138,7 +141,7 @@ def clip_by_leaf_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
             norm = _euclidean_norm(update).astype(last.dtype)
             return _shorten(update, norm, max_norm), norm
 
-        clipped, norms = map_leaves(clip, updates, state.norm)
+        clipped, norms = map_leaves(clip, updates, state.norm, scalars=True)
         exceeding = [_exceeds(norm, max_norm) for norm in jax.tree.leaves(norms)]
         return clipped, _report(state, norms, jnp.any(jnp.array(exceeding, bool)))
 
@@ -146,6 +149,7 @@ def clip_by_leaf_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
 
 
 def _init_scalar(params: Any) -> ClipState:
+    check_arrays("params", params)
     return ClipState(
         norm=jnp.zeros([], widest_dtype(params)), clipped_count=jnp.zeros([], jnp.int32)
     )

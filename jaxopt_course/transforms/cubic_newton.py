@@ -26,10 +26,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_one_of, check_positive
+from jaxopt_course._checks import check_key, check_one_of
+from jaxopt_course._required import check_positive
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     eigen_model,
+    is_empty,
     linearized,
     objective,
     scalar_dtype,
@@ -90,14 +92,16 @@ def scale_by_cubic_newton(
     check_positive(hessian_lipschitz=hessian_lipschitz)
     check_one_of("solver", solver, ("eigh", "lanczos"))
     check_subspace_size(subspace_size)
+    if key is not None:
+        check_key("key", key)
 
     def init(params):
         zero = jnp.zeros([], scalar_dtype(params))
         return CubicNewtonState(zero, zero)
 
     def update(updates, state, params=None, *, value_fn=None, **extra_args):
-        fun = objective("cubic_newton", params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective("cubic_newton", updates, params, value_fn, extra_args)
+        if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
         model = eigen_model(

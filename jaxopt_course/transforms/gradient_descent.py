@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_non_negative
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.transforms._leaves import cast, map_leaves, matching, widen
 
 
@@ -58,7 +58,8 @@ def scale_by_learning_rate(
     """
     if learning_rate is None:
         raise TypeError("learning_rate must be a number or a schedule, got None")
-    check_non_negative(learning_rate=learning_rate)
+    if not callable(learning_rate):
+        check_non_negative(learning_rate=learning_rate)
 
     def scale(updates: optax.Updates, rate: Any) -> optax.Updates:
         factor = -rate if flip_sign else rate

@@ -32,7 +32,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_fraction, check_one_of
+from jaxopt_course._checks import check_inexact_dtype, check_one_of
+from jaxopt_course._required import check_fraction
 from jaxopt_course.transforms._leaves import cast, map_leaves, widen, zeros_like
 from jaxopt_course.transforms.gradient_descent import scale_by_learning_rate
 
@@ -85,6 +86,7 @@ def scale_by_heavy_ball(
         (Array(1.5, dtype=float32...), HeavyBallState(velocity=Array(-1.5, dtype=float32...)))
     """
     check_fraction(decay=decay)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
 
     def init(params):
         return HeavyBallState(velocity=zeros_like(params, accumulator_dtype))
@@ -159,6 +161,7 @@ def scale_by_nesterov(
         Array([1.5], dtype=float32)
     """
     check_fraction(decay=decay)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
 
     def init(params):
         return NesterovState(

@@ -25,9 +25,11 @@ import optax
 
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
-from jaxopt_course._checks import check_key, check_non_negative, check_positive
+from jaxopt_course._checks import check_arrays, check_key
+from jaxopt_course._required import check_integer, check_non_negative, check_positive
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
+    is_empty,
     objective,
     scalar_dtype,
 )
@@ -111,6 +113,8 @@ def escape_negative_curvature(
         [0.  0.5]
     """
     check_subspace_size(subspace_size)
+    check_integer(max_restarts=max_restarts)
+    check_non_negative(max_restarts=max_restarts)
 
     def search(fun, x, key):
         _, operator = _krylov.flat_hessian(fun, x)
@@ -168,10 +172,11 @@ def escape_along(
         )
 
     def update(updates, state, params=None, *, grad=None, value_fn=None, **extra_args):
-        fun = objective(rule, params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective(rule, updates, params, value_fn, extra_args)
+        if is_empty(updates):
             return updates, state
         grad = jax.grad(fun)(params) if grad is None else grad
+        check_arrays("grad", grad)
         gradient_norm = optax.tree.norm(grad)
         due = (gradient_norm <= gradient_threshold) & (state.since_last > interval)
 

@@ -27,8 +27,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_non_negative, check_one_of, check_positive
-from jaxopt_course.transforms._second_order import divide, eigen_model, linearized, objective
+from jaxopt_course._checks import check_one_of
+from jaxopt_course._required import check_non_negative, check_positive
+from jaxopt_course.transforms._second_order import (
+    divide,
+    eigen_model,
+    is_empty,
+    linearized,
+    objective,
+)
 from jaxopt_course.transforms.gradient_descent import scale_by_learning_rate
 
 _MAX_CG_STEPS = 100
@@ -91,8 +98,8 @@ def scale_by_newton(
         return NewtonState(jnp.zeros([], bool), jnp.zeros([], jnp.int32))
 
     def update(updates, state, params=None, *, value_fn=None, **extra_args):
-        fun = objective("newton", params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective("newton", updates, params, value_fn, extra_args)
+        if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
         shift = jnp.asarray(damping, gradient.dtype)

@@ -15,11 +15,12 @@ import numpy as np
 import optax
 
 from jaxopt_course._checks import (
+    check_arrays,
     check_key,
-    check_non_negative,
     check_one_of,
     check_real_floating,
 )
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.transforms.gradient_descent import scale_by_learning_rate
 
 # Up to this many numbers a key, `_normal` unrolls a loop over them.
@@ -74,10 +75,13 @@ def inject_noise(
 
     def init(params):
         check_real_floating("params", params)
+        check_arrays("params", params)
         return InjectNoiseState(key=key, count=jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None):
         del params
+        check_real_floating("updates", updates)
+        check_arrays("updates", updates)
         noise = draw_noise(state.key, state.count, updates, distribution)
         updates = add_scaled(updates, scale, noise)
         return updates, InjectNoiseState(state.key, optax.safe_increment(state.count))

@@ -21,7 +21,8 @@ import optax
 
 from jaxopt_course import theory
 from jaxopt_course._batching import update_where
-from jaxopt_course._checks import check_key, check_non_negative, check_real_floating
+from jaxopt_course._checks import check_arrays, check_key, check_real_floating
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.transforms.gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms.noise import add_scaled, draw_noise
 
@@ -82,6 +83,7 @@ def perturb_at_saddle(
 
     def init(params):
         check_real_floating("params", params)
+        check_arrays("params", params)
         return PerturbAtSaddleState(
             key=key,
             since_last=jnp.full((), jnp.iinfo(jnp.int32).max, jnp.int32),
@@ -90,6 +92,9 @@ def perturb_at_saddle(
 
     def update(updates, state, params=None, *, grad=None, **extra_args):
         del params, extra_args
+        for name, tree in (("updates", updates), ("grad", updates if grad is None else grad)):
+            check_real_floating(name, tree)
+            check_arrays(name, tree)
         norm = optax.tree.norm(updates if grad is None else grad)
         due = (norm <= gradient_threshold) & (state.since_last > interval)
 

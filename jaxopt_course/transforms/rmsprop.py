@@ -28,10 +28,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import (
+from jaxopt_course._checks import check_inexact_dtype, check_one_of
+from jaxopt_course._required import (
+    check_finite,
     check_fraction,
     check_non_negative,
-    check_one_of,
     check_positive,
 )
 from jaxopt_course.transforms._leaves import (
@@ -120,6 +121,8 @@ def scale_by_rmsprop(
     """
     check_fraction(decay=decay)
     check_non_negative(eps=eps, initial_scale=initial_scale)
+    check_finite(exponent=exponent)
+    check_inexact_dtype(nu_dtype=nu_dtype)
     check_one_of("accumulate", accumulate, ("current", "previous"))
     if bias_correction and accumulate == "previous":
         raise ValueError('bias_correction must be False with accumulate="previous", got True')

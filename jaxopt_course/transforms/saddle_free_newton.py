@@ -22,11 +22,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_non_negative, check_one_of
+from jaxopt_course._checks import check_key, check_one_of
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     divide,
     eigen_model,
+    is_empty,
     linearized,
     objective,
     scalar_dtype,
@@ -81,13 +83,15 @@ def scale_by_saddle_free_newton(
     check_non_negative(damping=damping)
     check_one_of("solver", solver, ("eigh", "lanczos"))
     check_subspace_size(subspace_size)
+    if key is not None:
+        check_key("key", key)
 
     def init(params):
         return SaddleFreeNewtonState(jnp.zeros([], scalar_dtype(params)))
 
     def update(updates, state, params=None, *, value_fn=None, **extra_args):
-        fun = objective("saddle_free_newton", params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective("saddle_free_newton", updates, params, value_fn, extra_args)
+        if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
         model = eigen_model(

@@ -25,10 +25,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_one_of, check_positive
+from jaxopt_course._checks import check_key, check_one_of, is_concrete_number
+from jaxopt_course._required import check_number, check_positive
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     eigen_model,
+    is_empty,
     linearized,
     objective,
     scalar_dtype,
@@ -98,10 +100,13 @@ def trust_region(
         [0. 1.]
     """
     check_positive(initial_radius=initial_radius, max_radius=max_radius, max_cg_steps=max_cg_steps)
-    if isinstance(acceptance, float | int) and not 0 <= acceptance <= 0.25:
+    check_number(acceptance=acceptance)
+    if is_concrete_number(acceptance) and not 0 <= acceptance <= 0.25:
         raise ValueError(f"acceptance must lie in [0, 1/4], got {acceptance}")
     check_one_of("solver", solver, ("eigh", "cg", "lanczos"))
     check_subspace_size(subspace_size)
+    if key is not None:
+        check_key("key", key)
     if cg_tolerance is not None:
         check_positive(cg_tolerance=cg_tolerance)
 
@@ -138,8 +143,8 @@ def trust_region(
             return step @ model.vectors, value
 
     def update(updates, state, params=None, *, value=None, value_fn=None, **extra_args):
-        fun = objective("trust_region", params, value_fn, extra_args)
-        if not jax.tree.leaves(updates):
+        fun = objective("trust_region", updates, params, value_fn, extra_args)
+        if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
         step, model_value = solve(operator, gradient, state.radius)

@@ -11,7 +11,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._checks import check_non_negative
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.nn.normalization.statistics import Moments, moments, standardize
 
 

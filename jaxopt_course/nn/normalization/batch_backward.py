@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._checks import check_non_negative
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.nn.normalization.base import canonical_axes
 from jaxopt_course.nn.normalization.statistics import at_least_float32, moments
 

@@ -22,7 +22,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._checks import check_non_negative
+from jaxopt_course._required import check_non_negative
 from jaxopt_course.nn.normalization.base import canonical_axes
 from jaxopt_course.nn.normalization.statistics import at_least_float32, moments
 
