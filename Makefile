@@ -11,7 +11,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: help setup escape test lint types format docs report benchmarks nightly clean
+.PHONY: help setup escape test lint types format docs notebooks report benchmarks nightly clean
 .NOTPARALLEL: # Every target may have to set up the one environment.
 
 help: ## list the targets
@@ -62,6 +62,9 @@ format: $(VENV)/dev.stamp ## let ruff repair what it can
 
 docs: $(VENV)/dev.stamp ## the documentation site in docs/_build/html, warnings being errors
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+notebooks: $(VENV)/dev.stamp ## the notebooks for Jupyter and Colab, made from their scripts
+	$(BIN)/python notebooks/convert.py
 
 report: $(VENV)/experiments.stamp ## every experiment, then one static site from all results in $(OUT)
 	$(BIN)/python -m experiments run all --preset $(PRESET) --out $(OUT); code=$$?; \

@@ -1,4 +1,4 @@
-"""Pages made from the packages themselves: the API reference and the map of the lecture."""
+"""Pages made from what is elsewhere: the API reference, the map of the lecture, the notebooks."""
 
 import importlib
 import inspect
@@ -28,6 +28,15 @@ def write_reference(folder: Path) -> None:
 def write_lecture_map(path: Path) -> None:
     """Write the page that leads from the lecture's sections to the experiments."""
     _write(path, _lecture_map())
+
+
+def write_notebooks(source: Path, folder: Path) -> None:
+    """Copy the notebooks, without outputs as they are, and the page about them."""
+    folder.mkdir(exist_ok=True)
+    for path in source.glob("[1-9]_*.ipynb"):
+        _write(folder / path.name, path.read_text(encoding="utf-8").splitlines())
+    readme = (source / "README.md").read_text(encoding="utf-8")
+    _write(folder / "index.md", readme.splitlines())
 
 
 def _write(path, lines):

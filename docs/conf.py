@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_nb",
 ]
-source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -49,6 +49,7 @@ def setup(app):
     """Write the generated pages, and read docstrings as the Markdown that they are."""
     _generate.write_reference(HERE / "api")
     _generate.write_lecture_map(HERE / "api" / "lecture_map.md")
+    _generate.write_notebooks(HERE.parent / "notebooks", HERE / "notebooks")
     # Before napoleon (priority 500), which turns their sections into reStructuredText.
     app.connect("autodoc-process-docstring", _docstrings.to_restructured_text, priority=400)
     return {"parallel_read_safe": True}
