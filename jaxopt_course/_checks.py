@@ -153,6 +153,38 @@ def check_arrays(name: str, tree: Any) -> None:
             raise TypeError(f"{where} must be an array, got {leaf!r}; jnp.asarray makes it one")
 
 
+def check_matrix(name: str, value: Any) -> None:
+    """Raise unless `value` is a floating array with two axes.
+
+    Raises:
+        TypeError: for what is no floating array.
+        ValueError: for an array of other rank.
+    """
+    if jax.tree.structure(value) != jax.tree.structure(0):
+        raise TypeError(f"{name} must be a matrix, got {value!r}")
+    check_arrays(name, value)
+    if value.ndim != 2:
+        raise ValueError(f"{name} must be a matrix, got shape {value.shape}")
+
+
+def check_tangent(name: str, tree: Any, other_name: str, other: Any) -> None:
+    """Raise unless `tree` has the structure, the shapes and the dtypes of `other`.
+
+    Raises:
+        TypeError: if a dtype differs.
+        ValueError: if the structure or a shape differs.
+    """
+    check_real_floating(name, tree)
+    check_like(name, tree, other_name, other)
+    leaves = zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(other), strict=True)
+    for (path, leaf), like in leaves:
+        if jnp.result_type(leaf) != jnp.result_type(like):
+            raise TypeError(
+                f"{name}{jax.tree_util.keystr(path)} must have the dtype of {other_name}, "
+                f"{jnp.result_type(like)}, got {jnp.result_type(leaf)}"
+            )
+
+
 def check_like(name: str, tree: Any, other_name: str, other: Any) -> None:
     """Raise ValueError unless `tree` has the structure and the shapes of `other`.
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from jaxopt_course import _checks
 
 
@@ -50,3 +52,33 @@ def check_integer(**arguments: Any) -> None:
         if value is None:
             raise TypeError(f"{name} must be an integer, got None")
     _checks.check_integer(**arguments)
+
+
+def check_array(name: str, values: Any) -> np.ndarray:
+    """Return `values` as an array in double precision.
+
+    Raises:
+        TypeError: unless they are real numbers that form an array.
+    """
+    try:
+        if np.iscomplexobj(values):
+            raise TypeError("they are complex")
+        with np.errstate(all="ignore"):
+            return np.array(values, float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be an array of real numbers, got {values!r}") from error
+
+
+def check_sizes(name: str, values: Any) -> tuple[int, ...]:
+    """Return `values` as a tuple of integers.
+
+    Raises:
+        TypeError: unless it is a sequence of integers.
+    """
+    try:
+        sizes = tuple(values)
+        for size in sizes:
+            check_integer(**{name: size})
+    except TypeError as error:
+        raise TypeError(f"{name} must be a sequence of integers, got {values!r}") from error
+    return tuple(map(int, sizes))

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of
+from jaxopt_course._checks import check_arrays, check_one_of, check_real_floating
 from jaxopt_course._required import check_positive
 
 Kind = Literal["MINIMUM", "MAXIMUM", "STRICT_SADDLE", "NON_STRICT_SADDLE"]
@@ -109,6 +108,8 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
         >>> len(list(problems.mirror_images(minimum)))
         8
     """
+    if not isinstance(point, KnownPoint):
+        raise TypeError(f"point must be a KnownPoint, got {point!r}")
     coordinates = np.asarray(point.params)
     support = np.flatnonzero(coordinates)
     for signs in itertools.product((1.0, -1.0), repeat=support.size):
@@ -119,8 +120,12 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
 
 def check_shape(x: chex.Array, shape: tuple[int, ...], name: str) -> None:
     """Raise ValueError unless `x`, the parameters of problem `name`, has this shape."""
-    if jnp.shape(x) != shape:
+    where = f"the parameters of {name}"
+    check_real_floating(where, x)
+    check_arrays(where, x)
+    got = getattr(x, "shape", None)
+    if got != shape:
         raise ValueError(
-            f"the parameters of {name} must have shape {shape}, got {jnp.shape(x)}; "
+            f"the parameters of {name} must have shape {shape}, got {got}; "
             "map over a batch with jax.vmap"
         )

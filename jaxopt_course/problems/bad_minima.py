@@ -35,7 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of
+from jaxopt_course._checks import check_like, check_one_of, check_real_floating
 from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import Problem
 from jaxopt_course.problems._spectra import minimum_with_hessian
@@ -95,6 +95,8 @@ def bad_minimum(*, activation: str = "sigmoid", init_scale: float = 1.0) -> Prob
     }[activation]
 
     def fun(params):
+        check_like("the parameters of bad-minimum", params, "a start", like)
+        check_real_floating("the parameters of bad-minimum", params)
         dtype = jnp.result_type(params["hidden"])
         hidden = apply(params["hidden"] @ jnp.asarray(_INPUTS, dtype))
         residuals = params["output"] @ hidden - jnp.asarray(_TARGETS, dtype)
@@ -107,6 +109,7 @@ def bad_minimum(*, activation: str = "sigmoid", init_scale: float = 1.0) -> Prob
             "output": init_scale * jax.random.normal(output, (2,)),
         }
 
+    like = jax.eval_shape(init, jax.random.key(0))
     h, dh, ddh = np.array([derivatives(z) for z in v]).T
     u = np.array([1 / 3 - second, second]) / h
     # Gauss-Newton term, then residuals (1/3, 1/3, -2/3) times second derivatives of the answers.

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_non_negative, check_positive
+from jaxopt_course._required import check_non_negative, check_number, check_positive
 from jaxopt_course.problems._problem import Problem, check_shape, random_start
 from jaxopt_course.problems._spectra import check_low_rank, minimum_with_hessian, origin
 from jaxopt_course.problems.quadratic import random_orthogonal
@@ -76,6 +76,8 @@ def matrix_completion(
         [('MINIMUM', 1), ('STRICT_SADDLE', 0)]
     """
     spectrum, rank = check_low_rank(eigenvalues, dimension, None)
+    check_number(sampling_probability=sampling_probability)
+    check_positive(row_bound=1.0 if row_bound is None else row_bound)
     if not 0 < sampling_probability <= 1:
         raise ValueError(f"sampling_probability must lie in (0, 1], got {sampling_probability}")
     check_key("key", key)

@@ -84,7 +84,7 @@ def empirical_loss(
         >>> params["kernel"].shape, problem.fun(params).shape
         ((2, 3), ())
     """
-    x, y = jnp.asarray(inputs), jnp.asarray(labels)
+    x, y = _array("inputs", inputs), _array("labels", labels)
     if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0] or not x.shape[0]:
         raise ValueError(
             "inputs and labels must have as many examples, at least one; "
@@ -118,6 +118,13 @@ def empirical_loss(
         fun=jax.tree_util.Partial(mean_loss, state=view.state, inputs=x, labels=y),
         init=init,
     )
+
+
+def _array(name, values):
+    try:
+        return jnp.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array, got {values!r}") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_key
+from jaxopt_course._required import check_integer, check_positive, check_sizes
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -82,6 +83,7 @@ def symmetric_factorization(
     """
     spectrum = check_spectrum("eigenvalues", eigenvalues)
     dimension = spectrum.size
+    check_integer(rank=rank)
     if not 1 <= rank <= dimension:
         raise ValueError(f"rank must lie in [1, {dimension}], got {rank}")
     basis = np.eye(dimension)
@@ -160,7 +162,12 @@ def asymmetric_factorization(
         >>> problem.stationary_points[0].kind, problem.minimum_value
         ('MINIMUM', 0.5)
     """
-    rows, columns = shape
+    sizes = check_sizes("shape", shape)
+    check_integer(rank=rank)
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise ValueError(f"shape must be two positive integers, got {shape}")
+    check_positive(rank=rank)
+    rows, columns = sizes
     problem = linear_network(
         singular_values, widths=(columns, rank, rows), key=key, init_scale=init_scale
     )

@@ -29,8 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_arrays, check_key, check_real_floating
+from jaxopt_course._required import check_positive, check_sizes
 from jaxopt_course.problems._problem import Kind, KnownPoint, Problem
 from jaxopt_course.problems._spectra import check_spectrum, known_subsets
 from jaxopt_course.problems.quadratic import random_orthogonal
@@ -67,7 +67,7 @@ def linear_network(
         >>> [point.kind for point in chain.stationary_points]
         ['MINIMUM', 'NON_STRICT_SADDLE']
     """
-    sizes = tuple(widths)
+    sizes = check_sizes("widths", widths)
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"widths must be at least three positive integers, got {widths}")
     check_positive(init_scale=init_scale)
@@ -102,11 +102,13 @@ def product_of(weights: Sequence[jax.Array], sizes: tuple[int, ...], name: str) 
         ValueError: weights that are not of these sizes.
     """
     shapes = tuple((after, before) for before, after in itertools.pairwise(sizes))
-    if tuple(jnp.shape(weight) for weight in weights) != shapes:
-        raise ValueError(
-            f"the parameters of {name} must be weights of shapes {shapes}, "
-            f"got {tuple(jnp.shape(weight) for weight in weights)}"
-        )
+    where = f"the parameters of {name}"
+    check_real_floating(where, weights)
+    check_arrays(where, weights)
+    listed = weights if isinstance(weights, list | tuple) else [weights]
+    got = tuple(getattr(weight, "shape", None) for weight in listed)
+    if got != shapes:
+        raise ValueError(f"{where} must be weights of shapes {shapes}, got {got}")
     return functools.reduce(lambda product, weight: weight @ product, weights)
 
 

@@ -37,8 +37,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_integer, check_key
-from jaxopt_course._required import check_non_negative, check_positive
+from jaxopt_course import _required
+from jaxopt_course._checks import check_key
+from jaxopt_course._required import check_array, check_non_negative, check_positive
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -83,7 +84,7 @@ def quadratic_network(
         >>> point.kind, point.value
         ('MINIMUM', 0.625)
     """
-    check_integer(num_hidden=num_hidden)
+    _required.check_integer(num_hidden=num_hidden)
     check_positive(num_hidden=num_hidden)
     spectrum = check_spectrum("eigenvalues", eigenvalues)
     dimension = spectrum.size
@@ -170,10 +171,10 @@ def quadratic_network_on_data(
         >>> problem.stationary_points[0].kind, problem.stationary_points[0].index
         ('MAXIMUM', 6)
     """
-    check_integer(num_hidden=num_hidden)
+    _required.check_integer(num_hidden=num_hidden)
     check_positive(num_hidden=num_hidden)
     check_non_negative(weight_decay=weight_decay)
-    x, y = np.asarray(inputs, float), np.asarray(targets, float)
+    x, y = check_array("inputs", inputs), check_array("targets", targets)
     if x.ndim != 2 or y.shape != x.shape[:1] or not x.size:
         raise ValueError(
             f"inputs and targets must have shapes (n, d) and (n,), got {x.shape} and {y.shape}"

@@ -9,7 +9,7 @@ The quadratic and cubic terms decide what a point is only while the Hessian is r
 
 import math
 
-from jaxopt_course._required import check_positive
+from jaxopt_course._required import check_finite, check_positive
 from jaxopt_course.problems._problem import Problem
 from jaxopt_course.problems._surface import surface
 
@@ -71,6 +71,7 @@ def rosenbrock(*, a: float = 1.0, b: float = 100.0) -> Problem:
         array([1., 1.])
     """
     check_positive(b=b)
+    check_finite(a=a, b=b)
     return surface(
         "rosenbrock",
         lambda x, y: (a - x) ** 2 + b * (y - x * x) ** 2,

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_integer, check_key
+from jaxopt_course import _required
+from jaxopt_course._checks import check_key
 from jaxopt_course._required import check_positive
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 from jaxopt_course.problems._spectra import minimum_with_hessian
@@ -50,6 +51,7 @@ def relu_teacher_student(*, num_students: int, dimension: int, init_scale: float
         >>> f"{problem.stationary_points[0].eigenvalues[0]:.7f}"  # 1/4 - 1/(2 pi)
         '0.0908451'
     """
+    _required.check_integer(num_students=num_students, dimension=dimension)
     check_positive(num_students=num_students, dimension=dimension, init_scale=init_scale)
     shape = (num_students, dimension)
     name = f"relu-teacher-student-{num_students}-{dimension}"
@@ -119,9 +121,9 @@ def sampled_relu_teacher_student(
         >>> problem.stationary_points[0].kind, problem.stationary_points[0].nullity
         ('MINIMUM', 0)
     """
+    _required.check_integer(num_students=num_students, dimension=dimension, num_samples=num_samples)
     check_positive(num_students=num_students, dimension=dimension, num_samples=num_samples)
     check_positive(init_scale=init_scale)
-    check_integer(num_samples=num_samples)
     check_key("key", key)
     shape = (num_students, dimension)
     name = f"sampled-relu-teacher-student-{num_students}-{dimension}-{num_samples}"

@@ -42,8 +42,9 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course import _required
 from jaxopt_course._checks import check_integer, check_key
-from jaxopt_course._required import check_positive
+from jaxopt_course._required import check_array, check_positive
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -83,9 +84,10 @@ def tensor_component(
         >>> [kinds.count(kind) for kind in ("MAXIMUM", "STRICT_SADDLE", "MINIMUM")]
         [1, 3, 3]
     """
-    w = np.array(weights, float)
+    w = check_array("weights", weights)
     if w.ndim != 1 or not w.size or not np.all(np.isfinite(w) & (w > 0)):
         raise ValueError(f"weights must be positive numbers, got {weights}")
+    _required.check_integer(order=order)
     if order < 3:
         raise ValueError(f"order must be at least 3, got {order}")
     dimension = w.size
@@ -155,6 +157,7 @@ def tensor_decomposition(*, dimension: int, key: chex.PRNGKey | None = None) -> 
         >>> point.kind, point.nullity
         ('MINIMUM', 3)
     """
+    _required.check_integer(dimension=dimension)
     if dimension < 2:
         raise ValueError(f"dimension must be at least 2, got {dimension}")
     basis = _components(key, dimension)
@@ -219,6 +222,7 @@ def tensor_reconstruction(
         NON_STRICT_SADDLE 1.0 0 2
         NON_STRICT_SADDLE 2.0 0 4
     """
+    _required.check_integer(dimension=dimension)
     if dimension < 2:
         raise ValueError(f"dimension must be at least 2, got {dimension}")
     check_integer(num_components=num_components)

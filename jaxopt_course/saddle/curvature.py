@@ -34,6 +34,8 @@ from jaxopt_course._checks import (
     check_non_negative,
     check_one_of,
     check_positive,
+    check_real_floating,
+    check_tangent,
 )
 from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._operators import curvature_operator
@@ -91,6 +93,7 @@ def hvp(fun: Callable[[Any], jax.Array], x: chex.ArrayTree, v: chex.ArrayTree) -
         [6. 4.]
     """
     inspect_objective("fun", fun, x)
+    check_tangent("v", v, "x", x)
     with jax.default_matmul_precision("highest"):
         return _krylov.hvp(fun, x, v)
 
@@ -121,7 +124,12 @@ def gauss_newton_product(
         >>> print(gauss_newton_product(jnp.exp, jnp.sum, jnp.ones(2), jnp.ones(2)))
         [0. 0.]
     """
+    for name, function in (("model", model), ("loss", loss)):
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, got {function!r}")
+    check_real_floating("x", x)
     inspect_objective("loss(model)", lambda x: loss(model(x)), x)
+    check_tangent("v", v, "x", x)
     with jax.default_matmul_precision("highest"):
         return gauss_newton_map(model, loss, x)(v)
 

@@ -131,6 +131,8 @@ def mean_over_batches(
         >>> print(fun(0.0), jax.jit(lambda fun, x: jax.grad(fun)(x))(fun, 0.0))
         6.0 -4.0
     """
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of parameters and a batch, got {loss!r}")
     check_integer(batch_size=batch_size)
     check_positive(batch_size=batch_size)
     _num_examples(data)

@@ -232,6 +232,9 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
         >>> print(min_eigenvalue(lambda x: x[0] ** 2 - 3 * x[1] ** 2, jnp.zeros(2)))
         -6.0
     """
+    check_not_empty("x", x)
+    check_real_floating("x", x)
+    check_objective("fun", fun, x)
     flat, unravel = _ravel_wide(x)
     return jnp.linalg.eigvalsh(dense_hessian(lambda flat: fun(unravel(flat)), flat))[0]
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jaxopt_course._checks import check_arrays, check_matrix
+
 
 def rotation_null_space(factor: chex.Array) -> jax.Array:
     """Return the tangents of `U -> U R`, R orthogonal, for objectives of `U U^T`.
@@ -32,7 +34,8 @@ def rotation_null_space(factor: chex.Array) -> jax.Array:
         >>> rotation_null_space(jnp.eye(2)).tolist()
         [[[0.0, 1.0], [-1.0, 0.0]]]
     """
-    if jnp.ndim(factor) != 2 or jnp.shape(factor)[1] < 2:
+    check_matrix("factor", factor)
+    if factor.shape[1] < 2:
         raise ValueError(f"factor must be a matrix of 2 columns or more, got {jnp.shape(factor)}")
     return jnp.stack([factor @ skew for skew in _skew(factor.shape[1], factor.dtype)])
 
@@ -55,8 +58,14 @@ def change_of_basis_null_space(weights: tuple[chex.Array, ...]) -> tuple[jax.Arr
         >>> first.tolist(), second.tolist()
         ([[[2.0]]], [[[-3.0]]])
     """
-    if len(weights) < 2:
-        raise ValueError(f"weights must be two matrices or more, got {len(weights)}")
+    if not isinstance(weights, tuple | list) or len(weights) < 2:
+        raise ValueError(f"weights must be two matrices or more, got {weights!r}")
+    for k, weight in enumerate(weights):
+        check_matrix(f"weights[{k}]", weight)
+        if k and weight.shape[1] != weights[k - 1].shape[0]:
+            raise ValueError(
+                f"weights[{k}] must have {weights[k - 1].shape[0]} columns, got {weight.shape}"
+            )
     tangents: list[list[jax.Array]] = [[] for _ in weights]
     for k in range(len(weights) - 1):
         width = weights[k].shape[0]
@@ -90,8 +99,12 @@ def rescaling_null_space(incoming: chex.Array, outgoing: chex.Array) -> tuple[ja
         >>> rescaling_null_space(jnp.array([[1.0, 2.0]]), jnp.array([3.0]))
         (Array([[[1., 2.]]], dtype=float32), Array([[-3.]], dtype=float32))
     """
-    incoming, outgoing = jnp.asarray(incoming), jnp.asarray(outgoing)
+    check_matrix("incoming", incoming)
     hidden = incoming.shape[0]
+    check_arrays("outgoing", outgoing)
+    if getattr(outgoing, "ndim", 0) not in (1, 2):
+        raise ValueError(f"outgoing must be a matrix or a vector, got {outgoing!r}")
+    incoming, outgoing = jnp.asarray(incoming), jnp.asarray(outgoing)
     if outgoing.shape[-1] != hidden:
         raise ValueError(
             f"outgoing must have {hidden} columns, one a hidden unit of incoming, "
