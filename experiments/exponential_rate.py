@@ -73,6 +73,8 @@ class Config:
     def __post_init__(self) -> None:
         """Check that alpha is real."""
         check_seeds(self.seeds)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         limit = (1 - self.momentum**0.5) ** 2
         if self.weight_decay * self.learning_rate > limit:
             raise ValueError(

@@ -71,7 +71,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check that every scale has as many starts."""
-        if self.starts % len(self.scales):
+        if not self.scales or self.starts % len(self.scales):
             raise ValueError(f"starts must be a multiple of {len(self.scales)}, got {self.starts}")
 
     @classmethod

@@ -96,7 +96,10 @@ class Config:
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
         if len({len(rates) for rates in self.rates().values()}) > 1:
-            raise ValueError(f"every method must have as many learning rates: {self.rates()}")
+            raise ValueError(
+                "sgd, heavy_ball, adagrad, rmsprop and adam must have as many learning rates, got "
+                f"{self.rates()}"
+            )
 
     def rates(self) -> dict[str, tuple[float, ...]]:
         """Return the learning rates of Figure 1 by method."""

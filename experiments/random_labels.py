@@ -60,7 +60,7 @@ class Config:
     def __post_init__(self) -> None:
         """Check what the claims need."""
         check_seeds(self.seeds)
-        if self.corruptions[0] != 0 or self.corruptions[-1] != 1:
+        if self.corruptions[:1] != (0,) or self.corruptions[-1:] != (1,):
             raise ValueError(f"corruptions must begin with 0 and end with 1: {self.corruptions}")
 
     @classmethod

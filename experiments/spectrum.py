@@ -82,8 +82,10 @@ class Config:
                 f"normalized_rates must be as many as rates, got {self.normalized_rates} and "
                 f"{self.rates}"
             )
-        if self.steps % self.records:
-            raise ValueError(f"steps must be a multiple of records, got {self.steps}")
+        if self.records < 1 or self.steps % self.records:
+            raise ValueError(
+                f"steps must be a multiple of records, got {self.steps} and {self.records}"
+            )
 
     @classmethod
     def quick(cls) -> "Config":

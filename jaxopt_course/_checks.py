@@ -222,7 +222,13 @@ def check_objective(name: str, fun: Any, params: Any) -> None:
     """
     if not callable(fun):
         raise TypeError(f"{name} must be a function of the parameters, got {fun!r}")
-    check_value(name, jax.eval_shape(fun, params))
+    try:
+        out = jax.eval_shape(fun, params)
+    except TypeError as error:
+        if "not a valid JAX type" not in str(error):
+            raise  # the objective's own
+        raise TypeError(f"{name} must return one real number (a floating scalar)") from error
+    check_value(name, out)
 
 
 def check_value(name: str, out: Any) -> None:

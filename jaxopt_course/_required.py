@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _checks
@@ -61,8 +62,10 @@ def check_array(name: str, values: Any) -> np.ndarray:
         TypeError: unless they are real numbers that form an array.
     """
     try:
-        if np.iscomplexobj(values):
-            raise TypeError("they are complex")
+        dtype = np.asarray(values).dtype
+        # NumPy would make numbers of None, of True and of text.
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+            raise TypeError(f"their dtype is {dtype}")
         with np.errstate(all="ignore"):
             return np.array(values, float)
     except (TypeError, ValueError, OverflowError) as error:

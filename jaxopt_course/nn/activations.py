@@ -29,17 +29,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of
+from jaxopt_course._checks import check_one_of, check_real
+from jaxopt_course.nn._arguments import check_callable, check_real_input
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
 def _rounded_once(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Compute `function` in float32 where its first argument is float16 or bfloat16."""
+    numbers = {
+        name: not isinstance(parameter.default, bool)
+        for name, parameter in list(inspect.signature(function).parameters.items())[1:]
+    }
 
     @functools.wraps(function)
     def computed_wide(x, *args, **kwargs):
+        check_real_input(x)
+        given = dict(zip(numbers, args, strict=False)) | kwargs
+        check_real(**{name: value for name, value in given.items() if numbers.get(name)})
         x = jnp.asarray(x)
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            x = x.astype(float)
         if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4:
             return function(x.astype(jnp.float32), *args, **kwargs).astype(x.dtype)
         return function(x, *args, **kwargs)
@@ -142,6 +152,7 @@ def relu(x: jax.Array) -> jax.Array:
         >>> print(relu(jnp.array([-1.0, 0.0, 1.0])))
         [0. 0. 1.]
     """
+    check_real_input(x)
     return jax.nn.relu(x)
 
 
@@ -260,6 +271,7 @@ def activation(name: str | Activation, **parameters: Any) -> Activation:
         [-0.2 1. ]
     """
     if not isinstance(name, str):
+        check_callable(name=name)
         function = name
     elif name in ACTIVATIONS:
         function = ACTIVATIONS[name]

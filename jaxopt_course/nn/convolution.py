@@ -20,6 +20,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxopt_course._required import check_sizes
+from jaxopt_course.nn._arguments import check_array
+
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
@@ -90,6 +93,13 @@ def im2col_conv_general_dilated(
         >>> y.shape, float(y[0, 0, 0, 0])
         ((1, 2, 2, 2), 9.0)
     """
+    check_array("lhs", lhs)
+    check_array("rhs", rhs)
+    if any(stride < 1 for stride in check_sizes("window_strides", window_strides)):
+        raise ValueError(f"window_strides must be positive, got {window_strides}")
+    _check_padding(padding, len(lhs.shape) - 2)
+    if len(window_strides) != len(lhs.shape) - 2:
+        raise ValueError(f"window_strides must be one an axis of lhs, got {window_strides}")
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
     channels_last = lax.conv_dimension_numbers(lhs.shape, rhs.shape, CHANNELS_LAST)
@@ -135,3 +145,17 @@ def im2col_conv_general_dilated(
         preferred_element_type=kwargs.get("preferred_element_type"),
     )
     return product.reshape(lhs.shape[0], height, width, outputs)
+
+
+def _check_padding(padding: Any, rank: int) -> None:
+    """Raise unless the padding is one of lax's names or pairs of integers."""
+    if isinstance(padding, str):
+        if padding.upper() not in ("SAME", "VALID", "SAME_LOWER"):
+            raise ValueError(f"padding must be SAME, SAME_LOWER, VALID or pairs, got {padding!r}")
+        return
+    try:
+        pairs = [check_sizes("padding", pair) for pair in padding]
+    except TypeError as error:
+        raise TypeError(f"padding must be a name or pairs of integers, got {padding!r}") from error
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"padding must be pairs of integers, got {padding!r}")

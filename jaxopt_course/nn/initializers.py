@@ -25,8 +25,9 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from jaxopt_course._checks import check_key, check_one_of
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_inexact_dtype, check_key, check_one_of
+from jaxopt_course._required import check_non_negative, check_sizes
+from jaxopt_course.nn._arguments import check_module
 from jaxopt_course.nn.activations import Activation, gain
 from jaxopt_course.nn.normalization.statistics import moments
 
@@ -51,6 +52,8 @@ def zeros(
         >>> print(zeros(jax.random.key(0), (2,)))
         [0. 0.]
     """
+    check_shape(shape)
+    check_inexact_dtype(dtype=dtype)
     return jax.nn.initializers.zeros(key, shape, dtype, out_sharding)
 
 
@@ -260,6 +263,7 @@ def lsuv(
     Reference:
         Mishkin and Matas (2016), algorithm 1.
     """
+    check_module(model)
     if key is not None:
         check_key("key", key)
     wanted = layer_filter or (lambda module: isinstance(getattr(module, "kernel", None), nnx.Param))
@@ -329,19 +333,38 @@ def _kaiming(distribution, activation, mode, in_axis, out_axis, batch_axis):
 
 
 def _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis):
-    return _in_float32(
-        jax.nn.initializers.variance_scaling(
-            factor**2, mode, distribution, in_axis, out_axis, batch_axis
-        )
+    axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
+    for name, given in axes.items():
+        check_sizes(name, (given,) if isinstance(given, int) else given)
+    scaled = jax.nn.initializers.variance_scaling(
+        factor**2, mode, distribution, in_axis, out_axis, batch_axis
     )
+
+    def draw(key, shape, *args):
+        try:
+            return scaled(key, shape, *args)
+        except (IndexError, ZeroDivisionError) as error:
+            raise ValueError(f"in_axis, out_axis and batch_axis must fit shape {shape}") from error
+
+    return _in_float32(draw)
+
+
+def check_shape(shape):
+    """Raise unless `shape` is a sequence of sizes."""
+    if any(size < 0 for size in check_sizes("shape", shape)):
+        raise ValueError(f"shape must not hold negative sizes, got {shape}")
 
 
 def _in_float32(initializer):
     """Round weights of half precision once: a small variance is subnormal in float16."""
 
     def initialize(key, shape, dtype=None, out_sharding=None):
+        check_shape(shape)
+        check_inexact_dtype(dtype=dtype)
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         wide = jnp.promote_types(dtype, jnp.float32)
+        if 0 in tuple(shape):  # nothing to draw, and fans of 0 to divide by
+            return jnp.zeros(shape, dtype, out_sharding=out_sharding)
         if out_sharding is None:
             return initializer(key, shape, wide).astype(dtype)
         return initializer(key, shape, wide, out_sharding).astype(dtype)

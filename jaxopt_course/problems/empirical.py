@@ -100,7 +100,10 @@ def empirical_loss(
             f"model must be a flax.nnx.Module, or a function from a key to one, got {model!r}"
         )
     mean_loss = MeanLoss(view.apply, loss, train)
-    jax.eval_shape(mean_loss, view.params, state=view.state, inputs=x, labels=y)
+    try:
+        jax.eval_shape(mean_loss, view.params, state=view.state, inputs=x, labels=y)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"inputs and labels must fit the model and the loss: {error}") from error
     if x.shape[0] > 1 and _examples_depend_on_one_another(mean_loss, view, x[:8]):
         _complain(train)
 

@@ -72,11 +72,13 @@ def rosenbrock(*, a: float = 1.0, b: float = 100.0) -> Problem:
     """
     check_positive(b=b)
     check_finite(a=a, b=b)
+    if max(abs(float(a)), abs(float(b))) > 1e100:  # their squares are to be finite, too
+        raise ValueError(f"a and b must be at most 1e100, got {a} and {b}")
     return surface(
         "rosenbrock",
         lambda x, y: (a - x) ** 2 + b * (y - x * x) ** 2,
         lambda x, y: (2 + 12 * b * x**2 - 4 * b * y, -4 * b * x, 2 * b),
-        [(a, a**2, "MINIMUM", 0.0)],
+        [(a, a * a, "MINIMUM", 0.0)],
         minimum_value=0.0,
         bounds=((-2, 2), (-1, 3)),
     )

@@ -22,6 +22,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jaxopt_course import _required
 from jaxopt_course._checks import check_key, check_positive
 from jaxopt_course.nn.functional_view import FunctionalView
 from jaxopt_course.training.checkpoints import Checkpoints
@@ -41,6 +42,14 @@ cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     """Return 1 for every example whose largest output is that of its label, else 0."""
+    for name, array in (("outputs", outputs), ("labels", labels)):
+        if not isinstance(array, jax.Array | np.ndarray):
+            raise TypeError(f"{name} must be an array, got {array!r}")
+    if outputs.shape[:-1] != labels.shape or not outputs.shape or not outputs.shape[-1]:
+        raise ValueError(
+            f"outputs must have the shape of labels, {labels.shape}, and one axis more for the "
+            f"classes, got {outputs.shape}"
+        )
     return (outputs.argmax(-1) == labels).astype(jnp.float32)
 
 
@@ -132,6 +141,14 @@ def fit(
     hyperparams = {name: jnp.asarray(values) for name, values in (hyperparams or {}).items()}
     evaluation = dict(evaluation or {})
     metrics = {"accuracy": correct} if metrics is None else metrics
+    _check_functions(build, loss, augment, callback, optimizer)
+    _required.check_integer(
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluation_batch_size=evaluation_batch_size,
+        checkpoint_every=checkpoint_every,
+    )
+    _required.check_number(max_loss=max_loss)
     check_positive(
         epochs=epochs,
         batch_size=batch_size,
@@ -186,6 +203,17 @@ def fit(
     return Fit(runs, history, plan.apply)
 
 
+def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:
+    """Raise TypeError unless everything that is to be called can be."""
+    needed, optional = {"build": build, "loss": loss}, {"augment": augment, "callback": callback}
+    given = {name: function for name, function in optional.items() if function is not None}
+    for name, function in (needed | given).items():
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, got {function!r}")
+    if not isinstance(optimizer, optax.GradientTransformation) and not callable(optimizer):
+        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
+
+
 def _check_shapes(
     train: Data, keys: jax.Array, hyperparams: dict[str, jax.Array], data_axis: int | None
 ) -> int:
@@ -193,7 +221,7 @@ def _check_shapes(
     check_key("keys", keys)
     if keys.ndim != 1 or not keys.size:
         raise ValueError(f"keys must have shape (runs,) with at least one run, got {keys.shape}")
-    if data_axis not in (None, 0):
+    if data_axis is not None and (data_axis != 0 or isinstance(data_axis, bool)):
         raise ValueError(f"data_axis must be None or 0, got {data_axis}")
     for name, values in hyperparams.items():
         if values.shape != keys.shape:
@@ -201,6 +229,8 @@ def _check_shapes(
                 f"hyperparams[{name!r}] must have shape {keys.shape}, one value a run, "
                 f"got {values.shape}"
             )
+    if not isinstance(train, tuple | list) or len(train) != 2:
+        raise ValueError(f"train must be a pair, inputs and labels, got {type(train).__name__}")
     leading = 1 if data_axis is None else 2
     shapes = {jnp.shape(leaf)[:leading] for leaf in jax.tree.leaves(train)}
     if len(shapes) != 1 or len(next(iter(shapes))) != leading:

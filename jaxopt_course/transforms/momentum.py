@@ -32,8 +32,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_inexact_dtype, check_one_of
-from jaxopt_course._required import check_fraction
+from jaxopt_course._checks import check_arrays, check_inexact_dtype, check_one_of
+from jaxopt_course._required import check_fraction, check_number
 from jaxopt_course.transforms._leaves import cast, map_leaves, widen, zeros_like
 from jaxopt_course.transforms.gradient_descent import scale_by_learning_rate
 
@@ -257,6 +257,8 @@ def nesterov_eval_params(
         >>> nesterov_eval_params(optimizer.init(jnp.array([2.0])), jnp.array([2.0]))
         Array([2.], dtype=float32)
     """
+    check_number(learning_rate=learning_rate)
+    check_arrays("params", params)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, NesterovState))
     found = [node for node in nodes if isinstance(node, NesterovState)]
     if len(found) != 1:
@@ -271,7 +273,14 @@ def nesterov_eval_params(
             return y
         return (widen(y) - learning_rate * decay * widen(v)).astype(y.dtype)
 
-    return jax.tree.map(step_back, velocity, params, is_leaf=is_masked)
+    try:
+        iterate = jax.tree.map(step_back, velocity, params, is_leaf=is_masked)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"params must be those that state belongs to: {error}") from error
+    for y, x in zip(jax.tree.leaves(params), jax.tree.leaves(iterate), strict=True):
+        if x.shape != y.shape:
+            raise ValueError(f"params must have the shapes of state, got {y.shape} for {x.shape}")
+    return iterate
 
 
 def _with_learning_rate(

@@ -54,6 +54,10 @@ def make_step(
         >>> step(x, optax.sgd(0.25).init(x))[0]
         Array([1.], dtype=float32)
     """
+    if not callable(fun):
+        raise TypeError(f"fun must be a function of the parameters, got {fun!r}")
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
     update = optax.with_extra_args_support(optimizer).update
 
     def step(params, state, *args):
@@ -117,6 +121,11 @@ def flatten_by_dtype(params: Any) -> tuple[dict[str, jax.Array], Callable[[Any],
         Array([0., 0.], dtype=float32)
     """
     leaves, structure = jax.tree.flatten(params)
+    for leaf in leaves:
+        if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
+            raise TypeError(f"params must hold arrays, got {leaf!r}")
+        if getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "OUSMm":
+            raise TypeError(f"params must hold arrays of numbers, got {leaf!r}")
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     shapes = [leaf.shape for leaf in leaves]
     groups: dict[str, list[int]] = {}

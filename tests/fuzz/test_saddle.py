@@ -138,7 +138,7 @@ starts = Kind(batch_of_two(True), batches(False))
 OWN = {
     "classify": {"method": options("auto", "dense", "lanczos")},
     "find": {
-        "starts": Kind(batches(True), batches(False)),
+        "starts": starts,
         "method": options("newton"),
         "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
     },

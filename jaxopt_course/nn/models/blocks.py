@@ -22,6 +22,9 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._checks import check_inexact_dtype
+from jaxopt_course._required import check_fraction
+from jaxopt_course.nn._arguments import check_callable, check_counts, check_rngs
 from jaxopt_course.nn.convolution import conv_general_dilated
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -68,6 +71,10 @@ class Block(nnx.Module):
             param_dtype: Dtype of the parameters.
             rngs: Random streams.
         """
+        check_rngs(rngs)
+        check_callable(activation=activation)
+        check_inexact_dtype(param_dtype=param_dtype)
+        check_fraction(dropout_rate=dropout_rate)
         built = layer(use_bias=normalization is None, param_dtype=param_dtype, rngs=rngs)
         self.layer = built if wrapper is None else wrapper(built, rngs=rngs)
         self.normalization = (
@@ -89,6 +96,8 @@ class Block(nnx.Module):
 
 def linear(in_features: int, out_features: int, **options: Any) -> Callable[..., nnx.Linear]:
     """Return the factory of a linear layer that `Block` takes."""
+    check_counts(in_features=in_features, out_features=out_features)
+    check_callable(**options)
     return functools.partial(nnx.Linear, in_features, out_features, **options)
 
 
@@ -100,6 +109,8 @@ def convolution(
     The padding is `size // 2` on every side, as in PyTorch. XLA's "SAME" pads a strided
     convolution on the far side only and so looks at other pixels.
     """
+    check_counts(in_channels=in_features, width=out_features)
+    check_callable(**options)
     return functools.partial(
         nnx.Conv,
         in_features,

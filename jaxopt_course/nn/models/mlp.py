@@ -1,6 +1,7 @@
 """Multilayer perceptron."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -9,6 +10,8 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._required import check_sizes
+from jaxopt_course.nn._arguments import check_array
 from jaxopt_course.nn.activations import identity
 from jaxopt_course.nn.models.blocks import (
     Activation,
@@ -66,12 +69,13 @@ class MLP(nnx.Module):
             >>> model(jnp.ones((5, 8, 8))).shape
             (5, 10)
         """
-        features = tuple(features)
+        features = check_sizes("features", features)
         if len(features) < 2 or min(features) < 1:
             raise ValueError(
                 f"features must be the positive sizes of input, hidden layers and output, "
                 f"got {features}"
             )
+        self.num_inputs = features[0]
         blocks = []
         for index, (inputs, outputs) in enumerate(itertools.pairwise(features)):
             last = index == len(features) - 2
@@ -91,7 +95,10 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs, shape (N, features[-1]); each input is flattened."""
-        x = x.reshape(x.shape[0], -1)
+        check_array("x", x)
+        if x.ndim < 1 or math.prod(x.shape[1:]) != self.num_inputs:
+            raise ValueError(f"x must hold inputs of size {self.num_inputs}, got shape {x.shape}")
+        x = x.reshape(x.shape[0], self.num_inputs)
         for block in self.blocks:
             x = block(x)
         return x

@@ -20,6 +20,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course.nn._arguments import check_array, check_counts
 from jaxopt_course.nn.activations import identity
 from jaxopt_course.nn.models.blocks import (
     Activation,
@@ -119,6 +120,8 @@ class ResNet(nnx.Module):
             >>> model(jnp.ones((5, 8, 8, 1))).shape
             (5, 10)
         """
+        check_counts(depth=depth, width=width, in_channels=in_channels, num_classes=num_classes)
+        self.in_channels = in_channels
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"depth must be 6 n + 2 with n >= 1 (8, 14, 20, ...), got {depth}")
         initial = {"kernel_init": kernel_init, "bias_init": bias_init}
@@ -145,6 +148,7 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs, shape (N, num_classes), for images of shape (N, H, W, C)."""
+        check_array("x", x, rank=4, features=self.in_channels)
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)

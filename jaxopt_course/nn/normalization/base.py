@@ -11,7 +11,9 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_inexact_dtype
+from jaxopt_course._required import check_non_negative, check_sizes
+from jaxopt_course.nn._arguments import check_counts, check_rngs
 from jaxopt_course.nn.normalization.statistics import Moments, moments, standardize
 
 
@@ -82,6 +84,9 @@ class Normalization(nnx.Module):
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
         check_non_negative(epsilon=epsilon)
+        check_counts(num_features=num_features)
+        check_rngs(rngs)
+        check_inexact_dtype(param_dtype=param_dtype, dtype=dtype)
 
         def parameter(used, initializer, metadata):
             if not used:
@@ -156,8 +161,8 @@ def canonical_axes(axes: int | Sequence[int], rank: int) -> tuple[int, ...]:
     Raises:
         ValueError: If one of them is not an axis of an array of that rank.
     """
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    given = check_sizes("axis", (axes,) if isinstance(axes, int) else axes)
     for axis in given:
         if not -rank <= axis < rank:
-            raise ValueError(f"axis must lie in [{-rank}, {rank}), got {axis}")
+            raise ValueError(f"axis must lie in [{-rank}, {rank}), got {axis}: x has {rank} axes")
     return tuple(sorted({axis % rank for axis in given}))

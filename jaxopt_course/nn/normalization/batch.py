@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxopt_course.nn._arguments import check_array
 from jaxopt_course.nn.normalization.base import Normalization, Options, canonical_axes
 from jaxopt_course.nn.normalization.statistics import Moments
 
@@ -101,6 +102,7 @@ class BatchNorm(Normalization):
                 "use_running_average must be given to BatchNorm or to its call; "
                 "train() and eval() of the model set it as well"
             )
+        check_array("x", x)
         feature_axes = canonical_axes(self.axis, x.ndim)
         batch_axes = tuple(axis for axis in range(x.ndim) if axis not in feature_axes)
         shape = self._feature_shape(x, feature_axes)

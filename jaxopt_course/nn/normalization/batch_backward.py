@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course._required import check_non_negative
+from jaxopt_course.nn._arguments import check_array
 from jaxopt_course.nn.normalization.base import canonical_axes
 from jaxopt_course.nn.normalization.statistics import at_least_float32, moments
 
@@ -80,6 +81,10 @@ def batch_norm_backward(
         True
     """
     check_non_negative(epsilon=epsilon)
+    for name, array in (("cotangent", cotangent), ("x", x), ("scale", scale)):
+        check_array(name, array)
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
     (axis,) = canonical_axes(axis, x.ndim)
     if cotangent.shape != x.shape:
         raise ValueError(f"cotangent must have x's shape {x.shape}, got {cotangent.shape}")

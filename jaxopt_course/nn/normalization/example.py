@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxopt_course.nn._arguments import check_array, check_counts
 from jaxopt_course.nn.normalization.base import Normalization, Options, canonical_axes
 
 
@@ -68,6 +69,7 @@ class LayerNorm(Normalization):
         Returns:
             An array of the shape of `x`.
         """
+        check_array("x", x)
         found = self._moments(x, canonical_axes(self.reduction_axes, x.ndim), mask)
         feature_axes = canonical_axes(self.feature_axes, x.ndim)
         return self._scale_and_shift(self._standardize(x, found), x, feature_axes)
@@ -116,6 +118,7 @@ class InstanceNorm(Normalization):
         Raises:
             ValueError: If the features are on the first axis.
         """
+        check_array("x", x)
         feature_axes = canonical_axes(self.feature_axes, x.ndim)
         if 0 in feature_axes:
             raise ValueError(
@@ -166,6 +169,7 @@ class GroupNorm(Normalization):
                 "exactly one of num_groups (32 by default) and group_size must be None; "
                 f"got num_groups={num_groups}, group_size={group_size}"
             )
+        check_counts(num_features=num_features)
         name = "num_groups" if group_size is None else "group_size"
         divisor = num_groups if group_size is None else group_size
         if not isinstance(divisor, int) or divisor <= 0 or num_features % divisor:
@@ -193,7 +197,11 @@ class GroupNorm(Normalization):
         Raises:
             ValueError: If `reduction_axes` lack the last axis.
         """
+        check_array("x", x)
         last = x.ndim - 1
+        check_array("x", x, features=self.num_features)
+        if x.ndim < 2:
+            raise ValueError(f"x must have examples and features, got shape {x.shape}")
         given = self.reduction_axes
         axes = canonical_axes(range(1, x.ndim) if given is None else given, x.ndim)
         if last not in axes:

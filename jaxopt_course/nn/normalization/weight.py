@@ -23,6 +23,7 @@ from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
 from jaxopt_course._required import check_non_negative
+from jaxopt_course.nn._arguments import check_module, check_rngs
 from jaxopt_course.nn.normalization.base import canonical_axes
 from jaxopt_course.nn.normalization.statistics import at_least_float32, moments
 
@@ -75,6 +76,9 @@ class WeightNorm(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_non_negative(epsilon=epsilon)
+        check_rngs(rngs)
+        if not isinstance(layer_instance, nnx.Module):
+            raise TypeError(f"layer_instance must be a flax.nnx.Module, got {layer_instance!r}")
         self.layer_instance = layer_instance
         self.feature_axes = () if feature_axes is None else feature_axes
         self.use_scale = use_scale
@@ -193,6 +197,7 @@ def data_dependent_init(model: nnx.Module, *args: Any, **kwargs: Any) -> Any:
     Reference:
         Salimans and Kingma (2016), equations 5 and 6.
     """
+    check_module(model)
     model.set_attributes(WeightNorm, initializing=True)
     try:
         return model(*args, **kwargs)
