@@ -90,7 +90,9 @@ class ConvNet(nnx.Module):
         check_counts(in_channels=in_channels, num_classes=num_classes)
         self.in_channels = in_channels
         if not widths or min(widths) < 1:
-            raise ValueError(f"widths must be one positive integer or more, got {widths}")
+            raise ValueError(
+                f"widths must name at least one convolution by a positive integer, got {widths}"
+            )
         initial = {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List(
             [
