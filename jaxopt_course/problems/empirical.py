@@ -126,7 +126,7 @@ def empirical_loss(
 def _array(name, values):
     try:
         return jnp.asarray(values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be an array, got {values!r}") from error
 
 
