@@ -47,6 +47,8 @@ if importlib.util.find_spec("experiments") is None:
     # %pip install --quiet '.[experiments]'
 
 # %%
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +57,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 from experiments import data, exponential_rate, notebook
-from jaxopt_course import nn, training
+from jaxopt_course import nn, training, transforms
 
 notebook.use_style()
 digits = data.load("digits").standardized()
@@ -115,34 +117,43 @@ figure
 #
 # ## Larger learning rates
 #
-# Three hidden ReLU layers on digits, plain SGD, five epochs at each rate. A rate counts if the loss
-# of the last epoch is below ½.
+# Three hidden ReLU layers on 300 digits, 100 steps of gradient descent on all of them, at each rate.
+# A rate counts as one that trains if the loss at the end is below ½.
 
 # %%
-RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
-EPOCHS, HIDDEN = 5, (64,) * 3
-grid = training.grid(jax.random.split(jax.random.key(0), 2), learning_rate=RATES)
+RATES = np.array([0.03, 0.1, 0.3, 1.0, 3.0])
+STEPS, HIDDEN, IMAGES = 100, (64,) * 3, 300
+
+
+def train(normalization, rate):
+    """Return the loss after the last step."""
+    model = nn.MLP((64, *HIDDEN, 10), normalization=normalization, rngs=nnx.Rngs(0))
+    apply, params, state = nn.functional_view(model)
+    optimizer = transforms.gradient_descent(rate)
+
+    def loss(params):
+        outputs, _ = apply(params, state, images[:IMAGES], train=True)
+        return training.cross_entropy(outputs, labels[:IMAGES]).mean()
+
+    def step(_, carry):
+        params, opt_state = carry
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    params, _ = jax.lax.fori_loop(0, STEPS, step, (params, optimizer.init(params)))
+    return loss(params)
+
+
 figure = Figure(figsize=(9, 3.8))
 axes = figure.subplots()
 largest = {}
 for label, normalization in {"none": None, "batch": nn.BatchNorm}.items():
-    fitted = training.fit(
-        lambda key, normalization=normalization: nn.MLP(
-            (64, *HIDDEN, 10), normalization=normalization, rngs=nnx.Rngs(key)
-        ),
-        optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
-        (images, labels),
-        grid.keys,
-        hyperparams=grid.hyperparams,
-        epochs=EPOCHS,
-        batch_size=100,
-    )
-    last = fitted.history["loss"][:, -1].reshape(grid.shape).mean(axis=1)
+    last = jax.jit(jax.vmap(partial(train, normalization)))(RATES)
     last = np.minimum(np.nan_to_num(last, nan=10), 10)  # what diverged stands at the upper edge
     axes.loglog(RATES, last, "o-", label=label)
-    largest[label] = max(rate for rate, loss in zip(RATES, last, strict=True) if loss < 0.5)
+    largest[label] = RATES[last < 0.5].max(initial=0)
 axes.axhline(0.5, color="black", lw=0.8, ls=":")
-axes.set(xlabel="learning rate", ylabel="training loss of the last epoch, 2 seeds")
+axes.set(xlabel="learning rate", ylabel=f"loss after {STEPS} steps")
 axes.legend(title="normalization")
 figure.suptitle(
     f"The largest rate that trains: {largest['none']:g} without, {largest['batch']:g} with"

@@ -112,7 +112,7 @@ random_init.plot(starts)
 
 # %%
 config = escape.Config(  # the README's figure: runs=100, steps=1000, ratio_steps=6000
-    dimensions=(2, 10), ratio_attractions=(1.0,), runs=8, steps=400, ratio_steps=500
+    dimensions=(10,), ratio_attractions=(1.0,), runs=8, steps=400, ratio_steps=500
 )
 octopus = escape.run(config)
 notebook.table(escape.claims(octopus))

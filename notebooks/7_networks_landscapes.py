@@ -58,7 +58,8 @@ notebook.use_style()
 # $\pm\sqrt{\lambda_i}\, v_i$ for every positive eigenvalue. At the $i$-th, the Hessian has
 # $2(\lambda_i - \lambda_j)$ along each other eigenvector $v_j$: negative for all larger
 # $\lambda_j$. So
-# **every point but the best is a strict saddle**, and its index counts what is better.
+# **every point but the best is a strict saddle** (at 0, which uses none of them, a maximum), and
+# its index counts what is better.
 #
 # `saddle.find` knows nothing of this. It runs Newton's method on the gradient from random
 # starts, throws together what is the same up to sign, and classifies.
@@ -89,7 +90,8 @@ figure.suptitle("The higher a stationary point, the more directions lead down fr
 figure
 
 # %% [markdown]
-# That index and height go together is no accident of this example: Bray and Dean derived it for
+# The origin, a maximum, is not found: only starts very near to it are led there. That index and
+# height go together is no accident of this example: Bray and Dean derived it for
 # random functions of many variables, and Dauphin et al. saw it in small networks
 # (`python -m experiments run index_against_loss`). It is the reason why one expects to be stopped
 # by saddles rather than by bad minima, high up. The same picture, with its own proof each, holds
@@ -316,9 +318,9 @@ figure
 #
 # values = jax.vmap(perturbed)(jax.random.split(jax.random.key(0), 10_000))
 # print("perturbed points below:", int((values < 1 / 3 - 1e-14).sum()))
-# starts = jax.vmap(network.init)(jax.random.split(jax.random.key(2), 8))
+# starts = jax.vmap(network.init)(jax.random.split(jax.random.key(2), 4))
 # ends = saddle.escape(
-#     network.fun, transforms.gradient_descent(1.0), starts, max_steps=20_000, target_value=0.1
+#     network.fun, transforms.gradient_descent(1.0), starts, max_steps=5000, target_value=0.1
 # )
 # print("some run below 0.1:", bool((ends.value <= 0.1).any()))
 # ```
