@@ -117,7 +117,7 @@ figure
 #
 # ## Larger learning rates
 #
-# Three hidden ReLU layers on 300 digits, 100 steps of gradient descent on all of them, at each rate.
+# Three hidden ReLU layers on 300 digits, at each rate 100 steps of gradient descent on all of them.
 # A rate counts as one that trains if the loss at the end is below ½.
 
 # %%
