@@ -237,18 +237,20 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
 
 def _list(arguments: list[str], console: Console, package: str) -> int:
     out = tyro.cli(Output, args=arguments, prog="python -m experiments list").out
-    table = Table(show_lines=True)
-    for heading in ("experiment", "section", "claim", "cost", f"in {out}"):
-        table.add_column(heading, overflow="fold")
+    table = Table(show_lines=True, expand=True)
+    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", None)):
+        table.add_column(heading, overflow="fold", ratio=share)
     for experiment in registry.experiments(package).values():
         readable, refused = store.survey(out, experiment.name)
         stored = [f"{result.folder.name}: {_verdict(result.claims())}" for result in readable]
         stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
         table.add_row(
-            f"[bold]{experiment.name}[/]",
-            escape(experiment.section),
+            f"[bold]{experiment.name}[/]\n{escape(experiment.section)}",
             escape(experiment.claim),
-            escape(experiment.cost),
+            "\n".join(
+                [f"[bold]{name}[/]: {escape(size)}" for name, size in experiment.sizes.items()]
+                + [f"[dim]time: {escape(experiment.cost)}[/]"]
+            ),
             "\n".join(stored) or "not run",
         )
     console.print(table)

@@ -6,10 +6,7 @@ The shell asks for the words that can come next each time, so that new experimen
 once. Names, presets and fields are read from the files: no experiment is imported.
 """
 
-import ast
-import importlib.util
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from experiments import registry
 
@@ -69,37 +66,15 @@ def _candidates(before: list[str], last: str, package: str) -> list[str]:
     if command == "completion":
         return [] if rest else list(SHELLS)
     known = registry.experiments(package)
-    named = list(known) if "all" in rest else [word for word in rest if word in known]
+    named = [known[word] for word in (known if "all" in rest else rest) if word in known]
     if rest and rest[-1] == "--preset":
-        presets = [preset for name in named for preset in _members(name, package)[0]]
-        return list(dict.fromkeys(presets))
+        return list(dict.fromkeys(preset for experiment in named for preset in experiment.sizes))
     if rest and rest[-1] == "--out":
         return []
     if last.startswith("-"):
-        fields = [field for name in named for field in _members(name, package)[1]]
-        return [*OPTIONS.get(command, ()), *(dict.fromkeys(fields) if command == "run" else ())]
+        fields = dict.fromkeys(field for experiment in named for field in experiment.fields)
+        options = ["--" + field.replace("_", "-") for field in fields] if command == "run" else []
+        return [*OPTIONS.get(command, ()), *options]
     if command in ("run", "show") and not any(word.startswith("-") for word in rest):
         return [*(name for name in known if name not in rest), "all"]
     return []
-
-
-def _members(name: str, package: str) -> tuple[list[str], list[str]]:
-    """Return the presets of an experiment, and its fields as options."""
-    spec = importlib.util.find_spec(registry.find(name, package).module_name)
-    if spec is None or spec.origin is None:
-        return [], []
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    presets, fields = [], []
-    for node in _config_body(tree):
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            presets.append(node.name)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            fields.append("--" + node.target.id.replace("_", "-"))
-    return presets, fields
-
-
-def _config_body(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield what is defined in the class `Config`."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Config":
-            yield from node.body

@@ -29,6 +29,8 @@ class Experiment:
         claim: First line of the docstring.
         section: Section of the lecture that it belongs to.
         cost: What each preset costs.
+        sizes: Each preset with what its docstring says of its size, in the order of the file.
+        fields: Names of the fields of the config.
         last_result: What it gave when it was last looked at.
         description: The whole docstring.
         module_name: Name to import it by.
@@ -38,6 +40,8 @@ class Experiment:
     claim: str
     section: str
     cost: str
+    sizes: dict[str, str]
+    fields: tuple[str, ...]
     last_result: str
     description: str
     module_name: str
@@ -67,14 +71,28 @@ def _docstring_field(docstring: str, field: str) -> str:
 
 def _read(path: Path, package: str) -> Experiment | None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    if not any(isinstance(node, ast.ClassDef) and node.name == "Config" for node in tree.body):
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if "Config" not in classes:
         return None
+    members = classes["Config"].body
     docstring = ast.get_docstring(tree) or ""
     return Experiment(
         name=path.stem,
         claim=docstring.partition("\n")[0],
         section=_docstring_field(docstring, "Section"),
         cost=_docstring_field(docstring, "Cost"),
+        sizes={
+            node.name: (ast.get_docstring(node) or "").partition("\n")[0]
+            for node in members
+            if isinstance(node, ast.FunctionDef)
+            and [ast.unparse(mark) for mark in node.decorator_list] == ["classmethod"]
+            and not node.name.startswith("_")
+        },
+        fields=tuple(
+            node.target.id
+            for node in members
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        ),
         last_result=_docstring_field(docstring, "Last result"),
         description=docstring,
         module_name=f"{package}.{path.stem}",

@@ -42,6 +42,7 @@ TOY = textwrap.dedent('''
 
         @classmethod
         def quick(cls):
+            """Three numbers."""
             return cls()
 
         @classmethod

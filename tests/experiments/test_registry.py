@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from experiments import cli, registry, store
@@ -12,6 +14,12 @@ def test_the_docstring_gives_claim_section_and_cost(toys):
     assert toy.claim == "A toy's sum is what arithmetic says."
     assert toy.section == "Toys"
     assert toy.cost == "quick 0 s; paper 1 s"
+
+
+def test_presets_and_fields_are_read_without_importing(toys):
+    toy = registry.find("toy", toys)
+    assert toy.sizes == {"quick": "Three numbers.", "paper": ""}
+    assert toy.fields == ("size", "expected", "seed")
 
 
 def test_unknown_names_suggest_the_nearest_and_only_if_there_is_one(toys):
@@ -35,9 +43,12 @@ def test_every_experiment_keeps_the_contract(name):
     assert experiment.claim.endswith(".")
     assert experiment.section
     assert experiment.cost
+    assert all(experiment.sizes.values())
     assert experiment.last_result
     assert f"python -m experiments run {name}" in experiment.description
     module = experiment.load()
+    assert list(experiment.sizes) == registry.presets(module.Config)
+    assert experiment.fields == tuple(field.name for field in dataclasses.fields(module.Config))
     order = [list(vars(module)).index(part) for part in ("Config", "run", "claims", "plot")]
     assert order == sorted(order)
     assert {"quick", "paper"} <= set(registry.presets(module.Config))
