@@ -238,11 +238,14 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
 def _list(arguments: list[str], console: Console, package: str) -> int:
     out = tyro.cli(Output, args=arguments, prog="python -m experiments list").out
     table = Table(show_lines=True, expand=True)
-    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", None)):
+    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", 4)):
         table.add_column(heading, overflow="fold", ratio=share)
     for experiment in registry.experiments(package).values():
         readable, refused = store.survey(out, experiment.name)
-        stored = [f"{result.folder.name}: {_verdict(result.claims())}" for result in readable]
+        stored = [
+            f"{result.folder.name}: {_verdict(result.claims()).replace(' claims', '')}"
+            for result in readable
+        ]
         stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
         table.add_row(
             f"[bold]{experiment.name}[/]\n{escape(experiment.section)}",

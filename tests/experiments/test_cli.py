@@ -161,7 +161,7 @@ def test_list_shows_what_the_files_say_and_what_was_run(command, capsys):
     capsys.readouterr()
     assert command("list") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    texts = "toy", "other", "Toys", "A toy's sum", "quick: Three numbers.", "0 of 1 claims hold"
+    texts = "toy", "other", "Toys", "A toy's sum", "quick: Three numbers.", ": 0 of 1 hold"
     for text in (*texts, "not run"):
         assert text in shown
     assert "helper" not in shown
