@@ -106,11 +106,11 @@ def _elementwise(
             wide, previous = widen(gradient), widen(old_x)
             squares = abs_square(wide)
             e_g = (1 - rho) * squares + rho * widen(old_g)
-            ascent = _rescaled(wide, e_g, previous, eps)
-            # The square of `ascent` from other operations: XLA keeps roots that serve both the
-            # step and the state in arrays of their own, at half the speed.
-            squared_ascent = (previous + eps) / _guarded(e_g, eps) * squares
-            e_x = (1 - rho) * squared_ascent + rho * previous
+            e_x = (1 - rho) * ((previous + eps) / _guarded(e_g, eps) * squares) + rho * previous
+            # sqrt(e_x[t-1] + eps) / sqrt(e_g[t] + eps) in terms of e_x[t]. A step that read the old
+            # average would make XLA copy it before the new one takes its place.
+            divisor = rho * (e_g + eps) + (1 - rho) * squares
+            ascent = jnp.sqrt((e_x + rho * eps) / _nonzero(divisor)) * wide
             return cast(ascent, gradient.dtype), cast(e_g, old_g.dtype), cast(e_x, old_x.dtype)
 
         updates, e_g, e_x = map_leaves(step, updates, state.e_g, state.e_x)
@@ -134,7 +134,8 @@ def _with_norm(
         def step(gradient, old_g):
             wide = widen(gradient)
             e_g = (1 - rho) * abs_square(wide) + rho * widen(old_g)
-            ascent = _rescaled(wide, e_g, cast(state.e_x, e_g.dtype), eps)
+            root = jnp.sqrt(cast(state.e_x, e_g.dtype) + eps)
+            ascent = root / jnp.sqrt(_guarded(e_g, eps)) * wide
             return cast(ascent, gradient.dtype), cast(e_g, old_g.dtype)
 
         updates, e_g = map_leaves(step, updates, state.e_g)
@@ -145,17 +146,15 @@ def _with_norm(
     return optax.GradientTransformation(init, update)
 
 
-def _rescaled(wide: Any, e_g: Any, e_x: Any, eps: chex.Numeric) -> Any:
-    """Return the gradient in the units of the parameters."""
-    return jnp.sqrt(e_x + eps) / jnp.sqrt(_guarded(e_g, eps)) * wide
-
-
 def _guarded(e_g: Any, eps: chex.Numeric) -> Any:
     """Return `e_g + eps` where that is positive, else 1: there every gradient was 0."""
     guarded = e_g + eps
-    if is_concrete_number(eps) and eps > 0:
-        return guarded
-    return jnp.where(guarded == 0, 1, guarded)
+    return guarded if is_concrete_number(eps) and eps > 0 else _nonzero(guarded)
+
+
+def _nonzero(divisor: Any) -> Any:
+    """Return the divisor, or 1 where it is 0: what it divides is multiplied by 0 there."""
+    return jnp.where(divisor == 0, 1, divisor)
 
 
 def adadelta(
