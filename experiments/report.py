@@ -30,6 +30,7 @@ class Shown:
         about: What its `config.json` says.
         figure: Its figure as SVG, to be put into the page as it is.
         held: How many of the claims hold.
+        devices: What it was computed on.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Shown:
     about: dict[str, Any]
     figure: str
     held: int
+    devices: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +162,10 @@ def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
         about=result.about,
         figure=_inline(svg, name, f"Figure of {experiment.name} ({name}): {experiment.claim}"),
         held=sum(claim.holds for claim in claims),
+        devices=", ".join(
+            f"{count} x {device}"
+            for device, count in collections.Counter(result.about["devices"]).items()
+        ),
     )
 
 

@@ -86,12 +86,12 @@ function compute() {
   byId("factor-value").textContent = `× ${shortNumber(factor)}`;
   const surface = SURFACES[chosen().id];
   results = Object.keys(RULES)
-    .map((rule, index) => ({ rule, index, rate: number(`rate-${rule}`) }))
+    .map((rule) => ({ rule, rate: number(`rate-${rule}`) }))
     .filter(({ rule, rate }) => byId(`on-${rule}`).checked && rate !== null)
-    .map(({ rule, index, rate }) => {
+    .map(({ rule, rate }) => {
       const result = run(surface, RULES[rule], settings.start, { ...settings, rate: rate * factor });
       const point = classify(surface, result.returned, settings.tolerance);
-      return { ...result, rule, number: index, end: point };
+      return { ...result, rule, end: point };
     });
   byId("shown").max = settings.steps;
   byId("shown").value = settings.steps;
@@ -108,7 +108,8 @@ function draw() {
   const marker = svgElement("rect", {
     class: "start", x: frame.toX(start[0]) - 5, y: frame.toY(start[1]) - 5, width: 10, height: 10,
   });
-  const paths = results.map((result) => drawPath(result, frame, upTo));
+  const paths = results.map((result, index) =>
+    drawPath(result, index, results.length, frame, upTo));
   byId("paths").replaceChildren(
     ...paths.map(({ line }) => line), marker, ...paths.map(({ label }) => label),
   );

@@ -5,7 +5,7 @@
 "use strict";
 
 const WIDTH = 420;
-const MARGIN = { left: 44, right: 12, top: 10, bottom: 34 };
+const MARGIN = { left: 44, right: 12, top: 20, bottom: 34 };
 const GRID = 90;
 const LEVELS = 22;
 
@@ -63,7 +63,7 @@ function drawAxes(frame, xLabel, yLabel, yText = shortNumber) {
     text(MARGIN.left - 6, frame.toY(y) + 4, "end", yText(y));
   });
   text((MARGIN.left + WIDTH) / 2, frame.height - 4, "middle", xLabel);
-  text(MARGIN.left + 6, MARGIN.top + 8, "start", yLabel);
+  text(4, 12, "start", yLabel);
   return group;
 }
 
@@ -132,10 +132,10 @@ function drawKnownPoints(points, frame) {
   return group;
 }
 
-// The polyline of a run up to a step, its end, and its name. Names stand around the end point, so
-// that rules that meet do not cover each other.
-function drawPath(result, frame, upTo) {
-  const clamp = (place) => Math.max(-2000, Math.min(2000, place));
+// The polyline of a run up to a step, its end, and its name. The names of all runs stand in a ring
+// around their ends, so that rules that meet do not cover each other, and within the frame.
+function drawPath(result, index, count, frame, upTo) {
+  const clamp = (place, low = -2000, high = 2000) => Math.max(low, Math.min(high, place));
   const shown = result.points.slice(0, upTo + 1).filter((point) => point.every(Number.isFinite));
   const places = shown.map(([x, y]) =>
     [clamp(frame.toX(x)), clamp(frame.toY(y))].map((place) => place.toFixed(2)));
@@ -143,10 +143,13 @@ function drawPath(result, frame, upTo) {
   line.append(svgElement("path", { d: `M${places.map((place) => place.join(" ")).join("L")}` }));
   const [x, y] = places.at(-1).map(Number);
   line.append(svgElement("circle", { cx: x, cy: y, r: 3.5 }));
-  const angle = (2 * Math.PI * result.number) / Object.keys(RULES).length - Math.PI / 2;
+  const angle = (2 * Math.PI * index) / count - Math.PI / 2;
+  const radius = Math.max(20, 5 * count);
   const label = svgElement("g", { class: `rule ${result.rule}` });
   label.append(svgElement("text", {
-    x: x + 26 * Math.cos(angle), y: y + 22 * Math.sin(angle) + 4, "text-anchor": "middle",
+    x: clamp(x + 1.2 * radius * Math.cos(angle), MARGIN.left + 20, WIDTH - MARGIN.right - 20),
+    y: clamp(y + radius * Math.sin(angle) + 4, MARGIN.top + 10, frame.height - MARGIN.bottom - 4),
+    "text-anchor": "middle",
   }, RULES[result.rule].short));
   return { line, label };
 }
