@@ -34,15 +34,16 @@ from jaxopt_course._checks import (
     check_integer,
     check_non_negative,
     check_not_empty,
-    check_objective,
     check_one_of,
     check_positive,
     check_real_floating,
 )
+from jaxopt_course.saddle._classified import classify_unchecked
 from jaxopt_course.saddle._deduplicate import group_by_distance
+from jaxopt_course.saddle._inspect import inspect_objective
+from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search_runs import Limits, Outcome, block_size, run_searches
 from jaxopt_course.saddle._search_steps import RULES
-from jaxopt_course.saddle.stationary import StationaryPoint, classify
 
 Objective = Callable[[Any], jax.Array]
 
@@ -153,7 +154,11 @@ def find(
         A `Census`, padded to `max_points` where traced.
 
     Raises:
-        TypeError, ValueError: for arguments other than described.
+        TypeError, ValueError: for arguments other than described, and an objective two evaluations
+            of which differ.
+
+    Warns:
+        UserWarning: if `fun` normalizes by the statistics of its batch.
 
     Example:
         >>> fun = lambda x: (x[0] ** 2 - 1) ** 2 + x[0] / 10 + x[1] ** 2
@@ -170,7 +175,7 @@ def find(
     check_not_empty("starts", starts)
     check_real_floating("starts", starts)
     runs = check_batch("starts", starts)
-    check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
+    inspect_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
     check_integer(max_steps=max_steps, max_points=max_points)
     check_non_negative(max_steps=max_steps, merge_tolerance=merge_tolerance)
     check_positive(tolerance=tolerance, trust_radius=trust_radius, max_points=max_points)
@@ -232,7 +237,7 @@ def _find(
     bounds = 2 * limits.tolerance * ends.scale[best]
 
     def name(_: StationaryPoint | None, x: Any, bound: jax.Array) -> StationaryPoint:
-        return classify(
+        return classify_unchecked(
             plan.fun, x, gradient_tolerance=bound, order=plan.order, null_space=plan.null_space
         )
 

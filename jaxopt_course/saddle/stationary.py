@@ -18,39 +18,27 @@ Lee, Simchowitz, Jordan and Recht (2016), Definition 1 and 2, https://arxiv.org/
 beyond the Hessian see `degenerate.py`.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
-from jaxopt_course import _batching
 from jaxopt_course._checks import (
     check_integer,
     check_key,
     check_non_negative,
-    check_not_empty,
-    check_objective,
     check_one_of,
     check_positive,
-    check_real_floating,
 )
-from jaxopt_course.saddle._dense import dense_hessian, dense_spectrum, kind_by_hessian, oriented
-from jaxopt_course.saddle._lanczos_point import classify_matrix_free
+from jaxopt_course.saddle._classified import classify_unchecked, ravel_wide
+from jaxopt_course.saddle._dense import dense_hessian
+from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._point import StationaryPoint as StationaryPoint
-from jaxopt_course.saddle.degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle.kind import Kind as Kind
-from jaxopt_course.saddle.symmetries import flat_directions
 
 Objective = Callable[[Any], jax.Array]
-
-# Up to this many parameters the dense Hessian and its decomposition take seconds.
-_DENSE = 2000
-# Members of a batch that are examined beyond the Hessian together.
-_BLOCK = 8
 
 
 def classify(
@@ -108,9 +96,12 @@ def classify(
     Raises:
         TypeError: if `fun` does not return a real scalar or a leaf of `x` is not real floating, or
             `key` is not a typed key.
-        ValueError: if `x` is empty, a tolerance is negative, `order` is neither 2 nor 4, `method`
-            is unknown, `order=4` is asked of Lanczos' method, or the leaves of `null_space` do not
-            fit those of `x`.
+        ValueError: if `x` is empty, two evaluations of `fun` differ, a tolerance is negative,
+            `order` is neither 2 nor 4, `method` is unknown, `order=4` is asked of Lanczos' method,
+            or the leaves of `null_space` do not fit those of `x`.
+
+    Warns:
+        UserWarning: if `fun` normalizes by the statistics of its batch.
 
     Example:
         >>> point = classify(lambda x: x[0] ** 2 - x[1] ** 2, jnp.zeros(2))
@@ -119,9 +110,7 @@ def classify(
         >>> Kind(int(classify(lambda x: x[0] ** 2 + x[1] ** 3, jnp.zeros(2), order=4).kind)).name
         'NON_STRICT_SADDLE'
     """
-    check_not_empty("x", x)
-    check_real_floating("x", x)
-    check_objective("fun", fun, x)
+    inspect_objective("fun", fun, x)
     check_non_negative(
         gradient_tolerance=gradient_tolerance, eigenvalue_tolerance=eigenvalue_tolerance
     )
@@ -133,88 +122,18 @@ def classify(
         raise ValueError('method must be "dense" for order=4, which needs the whole null space')
     if key is not None:
         check_key("key", key)
-    flat, unravel = _ravel_wide(x)
-
-    def flat_fun(flat):
-        return fun(unravel(flat))
-
-    directions = None
-    if null_space is not None:
-        directions = flat_directions(null_space, x, unravel)
-
-    if method == "lanczos" or (method == "auto" and order == 2 and flat.size > _DENSE):
-        return classify_matrix_free(
-            flat_fun,
-            flat,
-            unravel,
-            gradient_tolerance=gradient_tolerance,
-            eigenvalue_tolerance=eigenvalue_tolerance,
-            directions=directions,
-            key=jax.random.key(0) if key is None else key,
-            num_eigenvalues=min(num_eigenvalues, flat.size),
-            failure_probability=failure_probability,
-        )
-    spectrum = dense_spectrum(
-        flat_fun,
-        flat,
-        eigenvalue_tolerance=eigenvalue_tolerance,
-        directions=None if directions is None else directions(flat),
-    )
-    eps = float(jnp.finfo(flat.dtype).eps)
-    size = jnp.max(jnp.abs(spectrum.eigenvalues))
-    if gradient_tolerance is None:
-        gradient_tolerance = eps ** (2 / 3) * size * (1 + jnp.max(jnp.abs(flat)))
-    gradient_tolerance = jnp.asarray(gradient_tolerance, flat.dtype)
-    gradient_norm = jnp.linalg.norm(spectrum.gradient)
-    # A gradient that is NaN is not small.
-    kind, negative, positive = kind_by_hessian(spectrum, gradient_norm <= gradient_tolerance)
-    found = Examined(
-        kind=kind,
-        index=negative,
-        nullity=flat.size - negative - positive,
-        escape_direction=oriented(spectrum.eigenvectors[:, 0]),
-        evidence=no_evidence(flat, kind),
-    )
-    if order == 4:
-        look_further = _batching.update_where(
-            lambda _, flat, spectrum, tolerance: examine(
-                flat_fun,
-                flat,
-                spectrum,
-                eigenvalue_tolerance=eigenvalue_tolerance,
-                gradient_tolerance=tolerance,
-                directions=directions,
-                key=key,
-                num_starts=num_starts,
-            ),
-            block=_BLOCK,
-        )
-        found = look_further(kind == Kind.DEGENERATE, found, flat, spectrum, gradient_tolerance)
-    rounding = flat.size * eps * size
-    evidence = dataclasses.replace(
-        found.evidence,
-        descent_point=unravel(found.evidence.descent_point),
-        base=unravel(found.evidence.base),
-    )
-    return StationaryPoint(
-        kind=found.kind,
-        index=found.index,
-        nullity=found.nullity,
-        eigenvalues=spectrum.eigenvalues,
-        min_eigenvalue=spectrum.eigenvalues[0],
-        escape_direction=unravel(found.escape_direction),
-        gradient_norm=gradient_norm,
+    return classify_unchecked(
+        fun,
+        x,
         gradient_tolerance=gradient_tolerance,
-        eigenvalue_tolerance=spectrum.tolerance,
-        min_eigenvalue_error=rounding,
-        min_eigenvalue_bound=spectrum.eigenvalues[0] - rounding,
-        failure_probability=jnp.zeros((), flat.dtype),
-        kantorovich=spectrum.kantorovich,
-        hessian_lipschitz=spectrum.lipschitz,
-        null_space_residual=spectrum.known_residual,
-        null_space_used=jnp.any(spectrum.known),
-        finite=jnp.all(jnp.isfinite(spectrum.eigenvalues)) & jnp.isfinite(gradient_norm),
-        evidence=evidence if order == 4 else None,
+        eigenvalue_tolerance=eigenvalue_tolerance,
+        order=order,
+        method=method,
+        null_space=null_space,
+        key=key,
+        num_eigenvalues=num_eigenvalues,
+        failure_probability=failure_probability,
+        num_starts=num_starts,
     )
 
 
@@ -232,14 +151,6 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
         >>> print(min_eigenvalue(lambda x: x[0] ** 2 - 3 * x[1] ** 2, jnp.zeros(2)))
         -6.0
     """
-    check_not_empty("x", x)
-    check_real_floating("x", x)
-    check_objective("fun", fun, x)
-    flat, unravel = _ravel_wide(x)
+    inspect_objective("fun", fun, x)
+    flat, unravel = ravel_wide(x)
     return jnp.linalg.eigvalsh(dense_hessian(lambda flat: fun(unravel(flat)), flat))[0]
-
-
-def _ravel_wide(x: chex.ArrayTree) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
-    """Ravel `x` into one vector in the widest dtype of its leaves, float32 at least."""
-    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x))
-    return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), x))

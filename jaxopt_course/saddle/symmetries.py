@@ -59,7 +59,8 @@ def change_of_basis_null_space(weights: tuple[chex.Array, ...]) -> tuple[jax.Arr
         ([[[2.0]]], [[[-3.0]]])
     """
     if not isinstance(weights, tuple | list) or len(weights) < 2:
-        raise ValueError(f"weights must be two matrices or more, got {weights!r}")
+        got = len(weights) if isinstance(weights, tuple | list) else repr(weights)
+        raise ValueError(f"weights must be two matrices or more, got {got}")
     for k, weight in enumerate(weights):
         check_matrix(f"weights[{k}]", weight)
         if k and weight.shape[1] != weights[k - 1].shape[0]:

@@ -1,6 +1,7 @@
 """Objectives whose curvature would not mean what it seems to are named."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,17 @@ def test_an_objective_whose_evaluations_differ_is_named(make):
         saddle.hvp(make(), X, V)
 
 
+def test_no_point_of_a_random_objective_is_classified():
+    starts = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), X)
+    for run in (
+        lambda fun: saddle.classify(fun, X),
+        lambda fun: saddle.min_eigenvalue(fun, X),
+        lambda fun: saddle.find(fun, starts),
+    ):
+        with pytest.raises(ValueError, match="fun must be deterministic, but two evaluations"):
+            run(by_numpy())
+
+
 def test_fixed_randomness_and_callbacks_that_repeat_themselves_pass():
     shape = jax.ShapeDtypeStruct((), jnp.float32)
     noise = jax.random.normal(jax.random.key(0), (2,))
@@ -104,6 +116,7 @@ def model(kind):
 def test_batch_normalization_in_training_mode_is_warned_of(kind):
     apply, params, state = model(kind)
     inputs = jnp.arange(15.0).reshape(5, 3)
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
 
     def run(train):
         fun = lambda p: jnp.sum(apply(p, state, inputs, train=train)[0] ** 3)  # noqa: E731
@@ -114,11 +127,16 @@ def test_batch_normalization_in_training_mode_is_warned_of(kind):
         return [
             lambda: saddle.hvp(fun, params, params),
             lambda: jax.jit(lambda p: saddle.hvp(batched, p, p))(params),
+            # Nothing but the tracing of it, which is where the warning comes from.
+            lambda: jax.eval_shape(lambda p: saddle.classify(fun, p), params),
+            lambda: jax.eval_shape(lambda p: jax.vmap(partial(saddle.classify, fun))(p), batch),
+            lambda: jax.eval_shape(lambda p: saddle.find(fun, p), batch),
         ]
 
     for call in run(train=True):
-        with pytest.warns(UserWarning, match="fun normalizes by the statistics of its batch"):
+        with pytest.warns(UserWarning, match="fun normalizes by the statistics") as warned:
             call()
+        assert len(warned) == 1
     for call in run(train=False):  # where a warning would be an error
         call()
 
