@@ -11,7 +11,7 @@ has error 1/6. With and without clipping, from the same starts and on the same s
 Touching the wall is a chaotic event: where a single run on the cliff ends depends on rounding.
 Hence shares of many starts, with 95 % Wilson intervals.
 
-Section: Descent and rates
+Section: Techniques of network training
 Command: python -m experiments run clipping
 Cost: quick 30 s for 10 networks; paper 6 min for 20 on longer sequences; on 2 cores, busy ones
 Last result: quick: all 6 claims hold, with seed 0, in view of which the bounds were set, and with

@@ -24,7 +24,7 @@ outputs. In float64:
 
 https://arxiv.org/abs/1605.07110
 
-Section: Networks' landscapes
+Section: Landscape and saddles
 Command: python -m experiments run linear_networks
 Cost: quick 30 s, with everything to compile about a minute more; paper not measured; on 2 cores
 Last result: 24 of 24 claims hold (quick, 2026-11-24, 2 cores): 1,000 of 1,000 descents end at a

@@ -20,7 +20,7 @@ that the claim of the paper's order is there to be judged by what is measured.
 
 Wilson, Roelofs, Stern, Srebro, Recht (2017), https://arxiv.org/abs/1705.08292.
 
-Section: Techniques of network training
+Section: Adaptive methods
 Command: python -m experiments run marginal_value
 Cost: quick 44 s, 74 s of processor time, compilation included, on 2 cores; paper wants an
     accelerator
