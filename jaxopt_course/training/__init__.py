@@ -6,4 +6,6 @@ from jaxopt_course.training.loop import Fit as Fit
 from jaxopt_course.training.loop import correct as correct
 from jaxopt_course.training.loop import cross_entropy as cross_entropy
 from jaxopt_course.training.loop import fit as fit
+from jaxopt_course.training.preemption import Preempted as Preempted
 from jaxopt_course.training.programs import Runs as Runs
+from jaxopt_course.training.tensorboard import TensorBoard as TensorBoard

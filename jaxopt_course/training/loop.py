@@ -25,6 +25,7 @@ from flax import nnx
 from jaxopt_course import _required
 from jaxopt_course._checks import check_key, check_positive
 from jaxopt_course.nn.functional_view import FunctionalView
+from jaxopt_course.training import preemption
 from jaxopt_course.training.checkpoints import Checkpoints
 from jaxopt_course.training.programs import (
     Data,
@@ -114,10 +115,11 @@ def fit(
         gradient_norm: Whether to record the Euclidean norm of the gradient.
         max_loss: A run whose batch loss exceeds it counts as diverged.
         evaluation_batch_size: Most examples that are evaluated at once.
-        checkpoint: Folder for checkpoints. If it has one, training continues from there.
-        checkpoint_every: Epochs between checkpoints; the last epoch always leaves one.
+        checkpoint: Folder for checkpoints. If it has one, training continues from there, bit for
+            bit. SIGTERM then ends training after the epoch at hand, with a checkpoint.
+        checkpoint_every: Epochs between checkpoints; the end of training always leaves one.
         callback: Called after every epoch with the number of epochs done and the entries of
-            `history` for it, each of shape `(runs,)`.
+            `history` for it, each of shape `(runs,)`: for a progress bar, or `TensorBoard`.
 
     Returns:
         A `Fit`. A run that diverges goes back to where it stood before that epoch, stays there and
@@ -128,6 +130,8 @@ def fit(
         TypeError: If `keys` is not an array of typed keys.
         ValueError: For numbers out of range, leading axes that differ, a hyperparameter that the
             optimizer does not inject, or a checkpoint of another training.
+        Preempted: After SIGTERM, where there is a folder for checkpoints and the program has no
+            handler of its own; a `SystemExit` with the status 75.
 
     Example:
         >>> from jaxopt_course.nn import MLP
@@ -177,22 +181,28 @@ def fit(
         "keys": jax.random.key_data(keys).tolist(),
         "hyperparams": {name: values.tolist() for name, values in hyperparams.items()},
     }
-    with Checkpoints(checkpoint, about) as checkpoints:
+    with (
+        Checkpoints(checkpoint, about) as checkpoints,
+        preemption.deferred(checkpoint is not None) as preempted,
+    ):
         runs, records = checkpoints.restore(runs)
         if len(records) > epochs:
             raise ValueError(f"epochs must be at least the {len(records)} done, got {epochs}")
-        for epoch in range(len(records), epochs):
-            runs, record = run_epoch(plan, data_axis, runs, train, epoch)
+        unfinished = len(records) < epochs and not np.all(runs.diverged)
+        while unfinished:
+            runs, record = run_epoch(plan, data_axis, runs, train, len(records))
             for name, data in evaluation.items():
                 measured = evaluate(plan, data_axis, runs, data)
                 record |= {f"{name}_{key}": value for key, value in measured.items()}
             record = jax.device_get(record)
             records.append(record)
-            if len(records) % checkpoint_every == 0 or len(records) == epochs:
+            unfinished = len(records) < epochs and not np.all(runs.diverged)
+            stopped = preempted()
+            if len(records) % checkpoint_every == 0 or stopped or not unfinished:
                 checkpoints.save(runs, records)
             if callback is not None:
                 callback(len(records), record)
-            if np.asarray(runs.diverged).all():
+            if stopped:
                 break
     history = {name: np.stack([record[name] for record in records], axis=1) for name in records[-1]}
     missing = epochs - len(records)

@@ -1,5 +1,8 @@
 """`training`: keys, data and numbers that do not fit are named before anything is trained."""
 
+import pathlib
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +54,11 @@ KINDS = {
         st.sampled_from(([], 3, None, "ab", [[0.1, 0.2]], [None], ["a"], [np.nan], {"a": 1}, [1j])),
     ),
     "flag": flags(),
+    "folder": Kind(st.just("logs"), st.sampled_from((None, 3, b"logs", ""))),
+    "names": Kind(
+        st.sampled_from((["a", "b/c"], ("x",))),
+        st.sampled_from((None, 3, "ab", [], ["a", "a"], ["a", "./a"], [1], ["/a"], ["../a"], [""])),
+    ),
 }
 
 
@@ -70,20 +78,34 @@ def right(result, arguments, data, sane):
     assert result.dtype == jnp.float32
 
 
+def logged(result, arguments, data, sane):
+    """Names that are accepted make folders that are told apart."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        training.TensorBoard(
+            folder, **{name: value for name, value in arguments.items() if name == "names"}
+        ) as log,
+    ):
+        runs = len(arguments.get("names") or range(2))
+        log(1, {"loss": np.ones(runs)})
+        assert len(list(pathlib.Path(folder).rglob("events.*"))) == runs
+
+
 def grid(keys, hyperparam):
     return training.grid(keys, hyperparam=hyperparam)
 
 
-# `cross_entropy` is optax's.
 ENTRIES = {
     "fit": Entry(training.fit, KINDS, trained),
     "grid": Entry(grid, KINDS, combined),
     "correct": Entry(training.correct, KINDS, right),
+    "TensorBoard": Entry(training.TensorBoard, KINDS, logged),
 }
 
 
 def test_every_public_function_has_an_entry():
-    check_complete(training, ENTRIES, skip=("cross_entropy",))
+    # `cross_entropy` is optax's, and `Preempted` an exception.
+    check_complete(training, ENTRIES, skip=("cross_entropy", "Preempted"))
 
 
 @pytest.mark.parametrize("name", ENTRIES)

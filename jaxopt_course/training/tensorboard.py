@@ -1,0 +1,132 @@
+"""TensorBoard event files of training: a folder a run, a scalar a metric and epoch.
+
+    logs/run_0/events.out.tfevents...    loss, accuracy, test_loss, ...
+    logs/run_1/...
+
+TensorBoard draws equal tags of several folders into one plot, so the runs of a batch lie over each
+other there. The files are written by tensorboardX, which needs neither TensorFlow nor TensorBoard;
+it is no dependency of the library but of its extra `tensorboard`.
+"""
+
+import importlib.util
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from jaxopt_course import _required
+
+
+class TensorBoard:
+    """A callback of `fit` that logs what it records: `with TensorBoard("logs") as log: ...`.
+
+    What an epoch has written is on disk before the next one begins, and a training resumed from a
+    checkpoint continues the curves: TensorBoard drops what a killed process logged beyond the
+    checkpoint. Training anew into the same folder replaces the curves that are there.
+
+    Args:
+        folder: Where the runs' folders go; they are made.
+        names: Folder of every run below it, such as `["sgd/0", "sgd/1"]`; `run_0`, `run_1`, ... by
+            default.
+
+    Raises:
+        TypeError: If `folder` is no path or `names` not a list of text.
+        ValueError: If `names` are not distinct, or lead out of the folder.
+        ModuleNotFoundError: If tensorboardX is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, TensorBoard(folder) as log:
+        ...     log(1, {"loss": np.array([0.7, 0.6])})
+        ...     print(sorted(path.name for path in Path(folder).iterdir()))
+        ['run_0', 'run_1']
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, names: Sequence[str] | None = None):
+        """Check the names; nothing is written yet."""
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"folder must be a path, got {folder!r}")
+        if importlib.util.find_spec("tensorboardX") is None:
+            raise ModuleNotFoundError(
+                "TensorBoard logs need tensorboardX: pip install 'jaxopt_course[tensorboard]'"
+            )
+        self._folder = Path(folder)
+        self._names = None if names is None else _check_names(names)
+        self._writers: list[Any] = []
+
+    def __call__(self, epoch: int, record: Mapping[str, np.ndarray]) -> None:
+        """Log one epoch.
+
+        Args:
+            epoch: Epochs done: the step of the scalars.
+            record: Values by name, each of shape `(runs,)`.
+
+        Raises:
+            ValueError: If there are not as many runs as names.
+        """
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        _required.check_integer(epoch=epoch)
+        if not self._writers:
+            self._open(epoch, runs=len(next(iter(record.values()))))
+        for run, writer in enumerate(self._writers):
+            values = [
+                Summary.Value(tag=name, simple_value=float(array[run]))
+                for name, array in record.items()
+            ]
+            summary = Summary(value=values)
+            writer.write_event(Event(wall_time=time.time(), step=epoch, summary=summary))
+            writer.flush()
+
+    def _open(self, epoch: int, *, runs: int) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        names = [f"run_{run}" for run in range(runs)] if self._names is None else self._names
+        if len(names) != runs:
+            raise ValueError(f"names must be one a run, {runs}, got {len(names)}")
+        for name in names:
+            run = self._folder / name
+            run.mkdir(parents=True, exist_ok=True)
+            # The writer's own name ends with the second: two of one second would be one file.
+            writer = EventsWriter(str(run / "events"), f".{os.getpid()}.{epoch}")
+            # Tells TensorBoard to forget this epoch and later ones of the files before.
+            restart = SessionLog(status=SessionLog.START)
+            writer.write_event(Event(wall_time=time.time(), step=epoch, session_log=restart))
+            self._writers.append(writer)
+
+    def close(self) -> None:
+        """Close the files. Another epoch would open new ones."""
+        for writer in self._writers:
+            writer.close()
+        self._writers = []
+
+    def __enter__(self) -> Self:
+        """Return the callback."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+
+def _check_names(names: Sequence[str]) -> list[str]:
+    """Return the names of the runs, which must be distinct folders below the one for all."""
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names must be a list of text, got {names!r}")
+    for name in names:
+        if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise ValueError(f"names must be folders below the one for all, got {name!r}")
+    if len({PurePath(name) for name in names}) < len(names):
+        raise ValueError(f"names must be distinct, got {list(names)}")
+    return list(names)
