@@ -2,6 +2,7 @@
 
     index.html         every statement of the lecture with what was measured, and every experiment
     NAME.html          an experiment: figures, claims, config, versions, the command that repeats it
+    NAME-RESULT-*.html pages that the experiment itself made of a result, as they are
     explorer.html      update rules on surfaces, computed in the page (`experiments.explorer`)
 
 Figures are inline SVG, so that they can be zoomed.
@@ -9,6 +10,7 @@ Figures are inline SVG, so that they can be zoomed.
 
 import collections
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ class Shown:
         figure: Its figure as SVG, to be put into the page as it is.
         held: How many of the claims hold.
         devices: What it was computed on.
+        pages: The experiment's own pages of it, by their names in the site.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Shown:
     figure: str
     held: int
     devices: str
+    pages: dict[str, Path]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +135,9 @@ def write(
     with store.replacing(folder) as staging:
         for name, text in pages.items():
             store.write_file(staging / f"{name}.html", text)
+        for result in itertools.chain.from_iterable(shown.values()):
+            for name, path in result.pages.items():
+                store.write_file(staging / name, path.read_bytes())
     return folder / "index.html"
 
 
@@ -166,6 +173,10 @@ def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
             f"{count} x {device}"
             for device, count in collections.Counter(result.about["devices"]).items()
         ),
+        pages={
+            f"{experiment.name}-{name}-{path.name}": path
+            for path in sorted(result.folder.glob("*.html"))
+        },
     )
 
 

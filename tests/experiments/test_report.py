@@ -89,6 +89,15 @@ def test_every_experiment_has_a_page_with_what_repeats_it(site, out):
         assert text in page.text
 
 
+def test_pages_that_an_experiment_made_are_part_of_the_site(command, out):
+    command("run toy")
+    (out / "toy" / "quick" / "surface.html").write_text("<h1>To turn around</h1>")
+    folder = report.write(out, "toys", STATEMENTS).parent
+    links = [attrs["href"] for _, attrs, _ in Page(folder / "toy.html").all("a")]
+    assert "toy-quick-surface.html" in links
+    assert (folder / "toy-quick-surface.html").read_text() == "<h1>To turn around</h1>"
+
+
 def test_every_link_leads_to_a_page_and_a_place_that_are_there(site):
     for page in site.values():
         for _, attrs, _ in page.all("a"):
