@@ -4,24 +4,29 @@ import importlib
 import inspect
 from pathlib import Path
 
-from experiments import registry
+from experiments import lecture, registry
 
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training")
-SECTIONS = [
-    "Descent and rates",
-    "Momentum and second order",
-    "Adaptive methods",
-    "Techniques of network training",
-    "Landscape and saddles",
-    "Networks' landscapes",
-]
+# Each section of the lecture with the notebooks that teach it and the packages that compute it.
+SECTIONS = {
+    "Descent and rates": ("1", ("theory", "transforms", "problems")),
+    "Momentum and second order": ("2", ("transforms", "theory")),
+    "Adaptive methods": ("3", ("transforms",)),
+    "Techniques of network training": ("45", ("nn", "training", "transforms")),
+    "Landscape and saddles": ("67", ("saddle", "problems", "transforms")),
+}
+
+
+def packages():
+    """Return the public packages by name."""
+    return {name: importlib.import_module(f"jaxopt_course.{name}") for name in PACKAGES}
 
 
 def write_reference(folder: Path) -> None:
     """Write `folder/<package>.rst`: every public name, grouped by the file that defines it."""
     folder.mkdir(exist_ok=True)
-    for name in PACKAGES:
-        package = importlib.import_module(f"jaxopt_course.{name}")
+    for name, package in packages().items():
         _write(folder / f"{name}.rst", _page(package))
 
 
@@ -51,18 +56,32 @@ def _lecture_map():
         "# Lecture map",
         "",
         "Each experiment holds a statement of the lecture, or of the paper behind it, against a",
-        "measurement. `python -m experiments run NAME` repeats one; `report` makes a site of all.",
+        "measurement. `python -m experiments run NAME` repeats one; `report` makes a site of all,",
+        "with what was measured beside each statement.",
         "",
     )
-    sections = {}
-    for experiment in registry.experiments().values():
-        sections.setdefault(experiment.section, []).append(experiment)
-    for section in sorted(sections, key=SECTIONS.index):
-        yield from (f"## {section}", "", "| Experiment | Claim | Last result |", "|---|---|---|")
-        for experiment in sections[section]:
-            cells = (f"`{experiment.name}`", experiment.claim, experiment.last_result)
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    experiments = registry.experiments()
+    for section, (notebooks, names) in SECTIONS.items():
+        learn = ", ".join(
+            f"[](../notebooks/{path.name})"
+            for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+            if path.name[0] in notebooks
+        )
+        compute = ", ".join(f"[{name}]({name}.rst)" for name in names)
+        yield from (f"## {section}", "", f"Learn it: {learn}. Compute it: {compute}.", "")
+        yield from ("| The lecture states | Experiment |", "|---|---|")
+        for statement in lecture.STATEMENTS:
+            if statement.section == section:
+                yield _table_row(statement.text, f"`{statement.experiment}`")
+        yield from ("", "| Experiment | Claim | Last result |", "|---|---|---|")
+        for experiment in experiments.values():
+            if experiment.section == section:
+                yield _table_row(f"`{experiment.name}`", experiment.claim, experiment.last_result)
         yield ""
+
+
+def _table_row(*cells):
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _page(package):

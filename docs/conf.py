@@ -1,5 +1,6 @@
 """Sphinx configuration: `make docs` builds docs/_build/html/index.html, warnings being errors."""
 
+import functools
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import _docstrings  # noqa: E402
 import _generate  # noqa: E402
+import _links  # noqa: E402
 
 project = "jaxopt_course"
 author = "the jaxopt_course authors"
@@ -52,4 +54,6 @@ def setup(app):
     _generate.write_notebooks(HERE.parent / "notebooks", HERE / "notebooks")
     # Before napoleon (priority 500), which turns their sections into reStructuredText.
     app.connect("autodoc-process-docstring", _docstrings.to_restructured_text, priority=400)
+    packages = _generate.packages()
+    app.connect("doctree-read", functools.partial(_links.link_names, packages=packages))
     return {"parallel_read_safe": True}
