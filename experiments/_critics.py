@@ -151,6 +151,7 @@ def train(config: "Config", loaded: data.Dataset, keys: jax.Array) -> dict[str, 
             loss=loss,
             metrics={"slope_error": slope_error},
             evaluation={"test": (test, loaded.test.labels)},
+            callback=progress.epochs(config.critic_epochs),
         )
         found["slope_error"].append(fitted.history["test_slope_error"][:, -1])
         found["critic_loss"].append(fitted.history["test_loss"][:, -1])

@@ -126,6 +126,7 @@ def train_parts(
             epochs=config.resnet_epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
+            callback=progress.epochs(config.resnet_epochs),
         )
         accuracies.append(fitted.history["test_accuracy"][:, -1])
         ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape[1:]), fitted.runs.params)

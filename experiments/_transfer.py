@@ -141,6 +141,7 @@ def train(config: "Config", loaded: data.Dataset) -> tuple[np.ndarray, np.ndarra
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"test": test},
+            callback=progress.epochs(config.epochs),
         )
 
     source, source_test = (

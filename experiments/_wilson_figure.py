@@ -71,6 +71,7 @@ def train(config: "Config") -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
             batch_size=config.batch_size,
             evaluation={"train": train, "test": test},
             augment=flip if config.hidden is None else None,
+            callback=progress.epochs(config.epochs),
         ).history
         histories.append(
             {

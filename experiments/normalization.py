@@ -143,6 +143,7 @@ def _test_errors(config: Config, loaded: data.Dataset, keys: jax.Array) -> np.nd
                 epochs=config.epochs,
                 batch_size=batch_size,
                 evaluation={"test": loaded.test},
+                callback=progress.epochs(config.epochs),
             )
             errors.append(1 - fitted.history["test_accuracy"][:, -1])
     return np.reshape(errors, (len(NORMALIZATIONS), len(config.batch_sizes), len(keys)))

@@ -4,8 +4,8 @@
         saddle.escape(..., progress=update)
 
 `update(completed)` says how far the work is and may be called from any chunked loop between chunks;
-library functions take it as an ordinary callback. Outside `display()`, in a notebook or a test,
-bars show nothing and cost nothing.
+library functions take it as a callback, and `epochs(total)` is one for `training.fit`. Outside
+`display()`, in a notebook or a test, bars show nothing and cost nothing.
 """
 
 import contextlib
@@ -76,6 +76,32 @@ def bar(description: str, total: float | None = None) -> Iterator[Update]:
         yield lambda completed: shown.update(task, completed=completed)
     finally:
         shown.remove_task(task)
+
+
+def epochs(total: int) -> Callable[[int, object], None]:
+    """Return a callback for `training.fit` that shows a bar until the last epoch is done.
+
+    A training that ends sooner, all its runs having diverged, leaves the bar to the display.
+
+    Args:
+        total: Epochs of the training.
+
+    Example:
+        >>> callback = epochs(2)
+        >>> callback(1, {"loss": None})
+    """
+    shown = _display.get()
+    if shown is None:
+        return lambda _epoch, _record: None
+    # Opened before the first epoch, most of which is compilation.
+    task = shown.add_task("epochs", total=total)
+
+    def callback(epoch: int, _record: object) -> None:
+        shown.update(task, completed=epoch)
+        if epoch == total:
+            shown.remove_task(task)
+
+    return callback
 
 
 def track(items: Iterable[Item], description: str, total: float | None = None) -> Iterator[Item]:

@@ -68,8 +68,8 @@ class TensorBoard:
         Raises:
             ValueError: If there are not as many runs as names.
         """
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.event_pb2 import Event  # pyrefly: ignore
+        from tensorboardX.proto.summary_pb2 import Summary  # pyrefly: ignore
 
         _required.check_integer(epoch=epoch)
         if not self._writers:
@@ -85,7 +85,7 @@ class TensorBoard:
 
     def _open(self, epoch: int, *, runs: int) -> None:
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyrefly: ignore
 
         names = [f"run_{run}" for run in range(runs)] if self._names is None else self._names
         if len(names) != runs:
