@@ -47,7 +47,7 @@ class Config:
     """Hidden layers."""
     width: int = 64
     """Units of each."""
-    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Grid of learning rates of SGD with momentum 0.9."""
     epochs: int = 30
     """Epochs of training."""
@@ -75,7 +75,7 @@ class Config:
             data_folder="data/mnist",
             seeds=5,
             width=1000,
-            learning_rates=(0.001, 0.003, 0.01, 0.03, 0.1),
+            learning_rates=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
             batch_size=100,
         )
 
@@ -107,6 +107,7 @@ def run(config: Config) -> xr.Dataset:
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
+            callback=progress.epochs(config.epochs),
         )
         losses.append(fitted.history["loss"].reshape(*grid.shape, -1))
         accuracies.append(fitted.history["test_accuracy"].reshape(*grid.shape, -1))

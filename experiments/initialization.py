@@ -8,7 +8,7 @@ connected: Xavier halves the second moment E[h^2] at every layer, so the network
 with Kaiming's twice as large variance it does. LSUV, which gives the outputs of every layer mean 0
 and variance 1 on a batch, stands beside: that alone does not make it train as fast as Kaiming. All
 take the same optimizer and learning rate. (3) From zero weights all units of a layer stay equal for
-ever.
+ever, but for rounding.
 
 Section: Techniques of network training
 Command: python -m experiments run initialization
@@ -30,7 +30,7 @@ from jax.nn.initializers import Initializer
 from matplotlib.figure import Figure
 
 from experiments import _deep_relu, data, progress
-from experiments.claims import Claim
+from experiments.claims import Claim, at_most
 from experiments.seed_means import check_seeds, show_mean
 from experiments.signals import signals
 from jaxopt_course import training
@@ -137,23 +137,28 @@ def _symmetry(config: Config, train: data.Split) -> dict[str, tuple[tuple[str, .
     """Train one hidden layer from zero and from Xavier; measure how far its units differ."""
     keys = jax.random.split(jax.random.key(config.seed + 2), config.seeds)
     spreads = []
-    for kernel_init in (initializers.zeros, initializers.xavier_uniform()):
-        fitted = training.fit(
-            lambda key, kernel_init=kernel_init: MLP(
-                (train.images[0].size, 32, 10),
-                activation=jax.nn.sigmoid,
-                kernel_init=kernel_init,
-                rngs=nnx.Rngs(key),
-            ),
-            optax.sgd(0.1, momentum=0.9),
-            train,
-            keys,
-            epochs=5,
-            batch_size=config.batch_size,
-        )
-        kernel = np.asarray(fitted.runs.params["blocks"][0]["layer"]["kernel"])
-        size = np.abs(kernel).max(axis=(1, 2))
-        spreads.append(np.ptp(kernel, axis=2).max(axis=1) / size)
+    # In float32 the spread is up to 1e-4 after five epochs: columns of a matrix product that should
+    # be equal are summed in different orders, and from a saddle such a difference grows.
+    with jax.enable_x64(True):
+        images = train.images.astype(np.float64)
+        for kernel_init in (initializers.zeros, initializers.xavier_uniform()):
+            fitted = training.fit(
+                lambda key, kernel_init=kernel_init: MLP(
+                    (images[0].size, 32, 10),
+                    activation=jax.nn.sigmoid,
+                    kernel_init=kernel_init,
+                    param_dtype=jnp.float64,
+                    rngs=nnx.Rngs(key),
+                ),
+                optax.sgd(0.1, momentum=0.9),
+                (images, train.labels),
+                keys,
+                epochs=5,
+                batch_size=config.batch_size,
+            )
+            kernel = np.asarray(fitted.runs.params["blocks"][0]["layer"]["kernel"])
+            size = np.abs(kernel).max(axis=(1, 2))
+            spreads.append(np.ptp(kernel, axis=2).max(axis=1) / size)
     return {"unit_spread": (("symmetry", "seed"), np.array(spreads))}
 
 
@@ -208,13 +213,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             )
     result += _deep_relu.claims(dataset)
     result += [
-        Claim(
+        at_most(
             "zero initialization: after 5 epochs all hidden units still have the same weights "
-            "(largest difference between units over largest weight)",
-            "symmetry",
-            "exactly 0, every seed",
-            f"{float(dataset.unit_spread.sel(symmetry='zero').max()):g}",
-            bool((dataset.unit_spread.sel(symmetry="zero") == 0).all()),
+            "(largest difference between units over largest weight, float64)",
+            "symmetry: 0 but for rounding",
+            bound=1e-10,
+            measured=float(dataset.unit_spread.sel(symmetry="zero").max(skipna=False)),
         ),
         Claim(
             "control: from Xavier the units differ",

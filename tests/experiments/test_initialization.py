@@ -43,6 +43,28 @@ def test_lsuv_is_judged_by_its_worst_layer_and_its_training(dataset):
     assert any("LSUV: the same SGD" in statement for statement in statements)
 
 
+def test_distances_within_classes_are_those_of_all_pairs_written_out():
+    vectors = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    labels = np.arange(12) % 3
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    distances = 1 - directions @ directions.T
+    others = ~np.eye(12, dtype=bool)
+    same = (labels[:, None] == labels) & others
+    np.testing.assert_allclose(
+        _deep_relu.class_distance(vectors, labels),
+        distances[same].mean() / distances[others].mean(),
+        rtol=1e-5,
+    )
+
+
+def test_the_explanation_of_lsuv_needs_kaiming_to_keep_classes_together(dataset):
+    wrong = dataset.copy(deep=True)
+    wrong.class_distance.loc[{"deep": "LSUV"}] = 0.99
+    for kaiming, holds in ((0.9, True), (0.995, False)):
+        wrong.class_distance.loc[{"deep": "Kaiming"}] = kaiming
+        assert any("no nearer than any two" in s for s in failed(wrong)) != holds
+
+
 def test_units_that_differ_break_the_claim_of_symmetry(dataset):
     wrong = dataset.copy(deep=True)
     wrong.unit_spread.loc[{"symmetry": "zero"}] = 1e-7

@@ -43,6 +43,10 @@ def test_conditions_change_what_they_say():
     np.testing.assert_array_equal(np.sort(train.images, axis=1), images)
     np.testing.assert_array_equal(train.images, test.images)
     assert not np.array_equal(train.images, images)
+    train, _ = random_labels._make("random pixels", loaded, 0)
+    np.testing.assert_array_equal(np.sort(train.images, axis=1), images)
+    orders = (train.images - images[:, :1]).astype(int)
+    assert len({tuple(order) for order in orders}) > 1  # each image has its own
     train, _ = random_labels._make("0", loaded, 0)
     np.testing.assert_array_equal(train.labels, split.labels)
     train, test = random_labels._make("1", loaded, 0)
