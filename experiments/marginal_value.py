@@ -113,7 +113,7 @@ class Config:
 
     @classmethod
     def paper(cls) -> "Config":
-        """The paper's network and five of its rates on CIFAR-10; batch size and flips are chosen here."""
+        """The paper's network and five of its rates; batch size and flips are chosen here."""
         return cls(
             bridge_seeds=30,
             bridge_sizes=(0.0, 1.0, 3.0, 10.0),
