@@ -13,8 +13,8 @@ https://arxiv.org/abs/1802.03487.
 
 Section: Landscape and saddles
 Command: python -m experiments run bad_minima
-Cost: quick 30 s of CPU time; paper not run
-Last result: all 30 claims hold, 500 perturbations of each size (2026-11-24, quick, 2 cores)
+Cost: quick 63 s of processor time with everything to compile; paper not run
+Last result: all 30 claims hold, 500 perturbations of each size (2026-11-27, quick, 2 busy cores)
 """
 
 import dataclasses

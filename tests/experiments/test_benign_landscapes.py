@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import benign_landscapes
+from experiments import _benign_runs, benign_landscapes
 from experiments._benign_families import families
 from jaxopt_course import saddle
 
@@ -67,9 +67,7 @@ def test_every_problem_is_known_and_does_not_change_along_its_symmetries(x64):
 
 def test_a_run_has_left_once_it_has_fallen_by_one_percent_of_its_height():
     values = np.array([[3.0, 2.99, 2.979, 1.0], [3.0, 3.0, 3.0, 2.981]])
-    np.testing.assert_array_equal(
-        benign_landscapes._left(values, minimum=1.0, every=10), [20, np.inf]
-    )
+    np.testing.assert_array_equal(_benign_runs._left(values, minimum=1.0, every=10), [20, np.inf])
 
 
 @pytest.mark.nightly

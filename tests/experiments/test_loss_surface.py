@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _slices, loss_surface
+from experiments import _network_slices, _slices, loss_surface
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.
@@ -69,7 +69,7 @@ def test_a_path_in_a_plane_is_shown_whole_by_its_principal_directions():
 def test_rescaling_changes_only_what_normalization_undoes():
     block = {"layer": {"kernel": jnp.ones((2, 3))}}
     params = {"blocks": {0: block | {"normalization": {"scale": jnp.ones(3)}}, 1: block}}
-    other = loss_surface.rescaled(jax.random.key(0), params)["blocks"]
+    other = _network_slices.rescaled(jax.random.key(0), params)["blocks"]
     factors = other[0]["layer"]["kernel"]
     assert len(np.unique(factors)) == 3
     assert 0.25 <= factors.min() <= factors.max() <= 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from experiments import spectrum
+from experiments import _hessian_spectra, spectrum
 
 CONFIG = spectrum.Config(
     seeds=2,
@@ -36,7 +36,7 @@ def test_spectra_are_those_of_the_dense_hessian(dataset, kind):
     """At the start, which is known without training."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        problem = spectrum._problem(CONFIG, kind)
+        problem = _hessian_spectra.problem_of(CONFIG, kind)
     key = jax.random.split(jax.random.key(CONFIG.seed), CONFIG.seeds)[1]
     flat, unravel = ravel_pytree(problem.init(key))
     exact = jnp.linalg.eigvalsh(jax.hessian(lambda x: problem.fun(unravel(x)))(flat))[::-1]
