@@ -15,7 +15,8 @@ Nesterov takes the gradient at the look-ahead point `y`:
     y[t+1] = x[t+1] + decay * (x[t+1] - x[t])
 
 A transformation is given the gradient at the parameters, so the parameters are `y`, and
-`nesterov_eval_params` gives the iterate `x`.
+`nesterov_eval_params` gives the iterate `x`. The decay may vary, as in Nesterov's paper, by
+`optax.inject_hyperparams`.
 
 On a quadratic with curvature in `[mu, L]` and `q = sqrt(L / mu)` the best constant parameters
 contract the error by `(q - 1) / (q + 1)` a step for heavy ball and `1 - 1 / q` for Nesterov
@@ -29,7 +30,6 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxopt_course._checks import check_arrays, check_inexact_dtype, check_one_of
@@ -52,12 +52,11 @@ class NesterovState(NamedTuple):
     """What Nesterov's method remembers between steps.
 
     Attributes:
-        velocity: Decaying sum of past descent directions, a pytree like the parameters.
-        decay: The decay, a scalar: the look-ahead point is `decay * velocity` from the iterate.
+        look_ahead: `decay * v`, how far the parameters are ahead of the iterate, a pytree like the
+            parameters.
     """
 
-    velocity: optax.Updates
-    decay: jax.Array
+    look_ahead: optax.Updates
 
 
 def scale_by_heavy_ball(
@@ -164,20 +163,18 @@ def scale_by_nesterov(
     check_inexact_dtype(accumulator_dtype=accumulator_dtype)
 
     def init(params):
-        return NesterovState(
-            velocity=zeros_like(params, accumulator_dtype), decay=jnp.asarray(decay, float)
-        )
+        return NesterovState(look_ahead=zeros_like(params, accumulator_dtype))
 
     def update(updates, state, params=None):
         del params
 
-        def step(gradient, velocity):
+        def step(gradient, look_ahead):
             wide = widen(gradient)
-            new = decay * widen(velocity) - wide
-            return cast(wide - decay * new, gradient.dtype), cast(new, velocity.dtype)
+            new = decay * (widen(look_ahead) - wide)
+            return cast(wide - new, gradient.dtype), cast(new, look_ahead.dtype)
 
-        updates, velocity = map_leaves(step, updates, state.velocity)
-        return updates, NesterovState(velocity=velocity, decay=jnp.asarray(decay, float))
+        updates, look_ahead = map_leaves(step, updates, state.look_ahead)
+        return updates, NesterovState(look_ahead=look_ahead)
 
     return optax.GradientTransformation(init, update)
 
@@ -235,7 +232,7 @@ def nesterov_eval_params(
 ) -> optax.Params:
     """Give the iterate `x` at which to evaluate, from the look-ahead point `y` that is trained.
 
-        x = params - learning_rate * decay * velocity
+        x = params - learning_rate * look_ahead
 
     Args:
         state: State of `nesterov`, or any state (of a chain, of injected hyperparameters) that
@@ -263,7 +260,7 @@ def nesterov_eval_params(
     found = [node for node in nodes if isinstance(node, NesterovState)]
     if len(found) != 1:
         raise ValueError(f"state must hold exactly one NesterovState, got {len(found)}")
-    velocity, decay = found[0]
+    (ahead,) = found[0]
 
     def is_masked(node):
         return isinstance(node, optax.MaskedNode)
@@ -271,10 +268,10 @@ def nesterov_eval_params(
     def step_back(v, y):
         if is_masked(v):
             return y
-        return (widen(y) - learning_rate * decay * widen(v)).astype(y.dtype)
+        return (widen(y) - learning_rate * widen(v)).astype(y.dtype)
 
     try:
-        iterate = jax.tree.map(step_back, velocity, params, is_leaf=is_masked)
+        iterate = jax.tree.map(step_back, ahead, params, is_leaf=is_masked)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"params must be those that state belongs to: {error}") from error
     for y, x in zip(jax.tree.leaves(params), jax.tree.leaves(iterate), strict=True):
@@ -306,24 +303,24 @@ def _with_raw_look_ahead(
     rate = scale_by_learning_rate(learning_rate, flip_sign=False)
 
     def init(params):
-        velocity = zeros_like(params, accumulator_dtype)
-        return NesterovState(velocity, jnp.asarray(decay, float)), rate.init(params)
+        return NesterovState(zeros_like(params, accumulator_dtype)), rate.init(params)
 
     def update(updates, state, params=None):
         del params
         momentum, rate_state = state
 
-        def accelerate(gradient, velocity):
-            return decay * widen(velocity) - widen(gradient), velocity
+        def accelerate(gradient, old):
+            return widen(old) - widen(gradient), old
 
-        new, old = map_leaves(accelerate, updates, momentum.velocity)
-        steps, rate_state = rate.update(new, rate_state)
+        velocity, old = map_leaves(accelerate, updates, momentum.look_ahead)
+        steps, rate_state = rate.update(velocity, rate_state)
 
-        def look_ahead(step, old, new):
-            return step + decay * (new - widen(old)), cast(new, old.dtype), new
+        def look_ahead(step, velocity, old):
+            new = decay * velocity
+            return step + (new - widen(old)), velocity, cast(new, old.dtype)
 
-        shifts, velocity, _ = map_leaves(look_ahead, steps, old, new)
+        shifts, _, ahead = map_leaves(look_ahead, steps, velocity, old)
         updates = optax.tree.cast_like(shifts, updates)
-        return updates, (momentum._replace(velocity=velocity), rate_state)
+        return updates, (NesterovState(ahead), rate_state)
 
     return optax.with_extra_args_support(optax.GradientTransformation(init, update))

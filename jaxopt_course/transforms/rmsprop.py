@@ -57,11 +57,11 @@ class RMSPropState(NamedTuple):
     """What RMSProp remembers between steps.
 
     Attributes:
-        count: Number of steps taken, a scalar int32.
+        count: Number of steps taken, a scalar int32; None without a bias to correct.
         nu: Average of the squared gradients, a pytree like the parameters.
     """
 
-    count: jax.typing.ArrayLike
+    count: jax.typing.ArrayLike | None
     nu: optax.Updates
 
 
@@ -69,12 +69,12 @@ class CenteredRMSPropState(NamedTuple):
     """What centred RMSProp remembers between steps.
 
     Attributes:
-        count: Number of steps taken, a scalar int32.
+        count: Number of steps taken, a scalar int32; None without a bias to correct.
         mu: Average of the gradients, a pytree like the parameters.
         variance: Average of the squared gradients minus `|mu|^2`, likewise; never negative.
     """
 
-    count: jax.typing.ArrayLike
+    count: jax.typing.ArrayLike | None
     mu: optax.Updates
     variance: optax.Updates
 
@@ -137,6 +137,11 @@ def scale_by_rmsprop(
     )
 
 
+def _first_count(bias_correction: bool) -> jax.Array | None:
+    """Return the count to start from: on a tiny tree one array more is a cost to be seen."""
+    return jnp.zeros([], jnp.int32) if bias_correction else None
+
+
 def _scale_by_root_mean_square(
     precondition: Callable[..., jax.Array],
     decay: chex.Numeric,
@@ -149,12 +154,14 @@ def _scale_by_root_mean_square(
 
     def init(params):
         squares = full_like_squares(params, initial_scale, dtype=nu_dtype)
-        return RMSPropState(count=jnp.zeros([], jnp.int32), nu=squares)
+        return RMSPropState(count=_first_count(bias_correction), nu=squares)
 
     def update(updates, state, params=None):
         del params
-        count = optax.safe_increment(state.count)
-        over_c = reciprocal_bias_correction(decay, count) if bias_correction else None
+        count = over_c = None
+        if bias_correction:
+            count = optax.safe_increment(state.count)
+            over_c = reciprocal_bias_correction(decay, count)
 
         def step(gradient, old):
             previous = widen(old)
@@ -183,12 +190,14 @@ def _scale_by_standard_deviation(
 
     def init(params):
         squares = full_like_squares(params, initial_scale, dtype=nu_dtype)
-        return CenteredRMSPropState(jnp.zeros([], jnp.int32), zeros_like(params), squares)
+        return CenteredRMSPropState(_first_count(bias_correction), zeros_like(params), squares)
 
     def update(updates, state, params=None):
         del params
-        count = optax.safe_increment(state.count)
-        over_c = reciprocal_bias_correction(decay, count) if bias_correction else None
+        count = over_c = None
+        if bias_correction:
+            count = optax.safe_increment(state.count)
+            over_c = reciprocal_bias_correction(decay, count)
 
         def step(gradient, old_mu, old_variance):
             wide, old_mean, old_var = widen(gradient), widen(old_mu), widen(old_variance)

@@ -72,6 +72,23 @@ def test_a_nan_spoils_everything_visibly():
     assert state.norm == np.inf
 
 
+def test_the_norm_can_be_logged_from_a_scan_where_optax_monitor_cannot():
+    gradients = jnp.array([[3.0, 4.0], [0.3, 0.4], [6.0, 8.0]])
+
+    def norms(rule, read):
+        def step(state, gradient):
+            _, state = rule.update(gradient, state)
+            return state, read(state)
+
+        return jax.lax.scan(step, rule.init(gradients[0]), gradients)[1]
+
+    ours = norms(transforms.clip_by_global_norm(1.0), lambda state: state.norm)
+    np.testing.assert_allclose(ours, [5.0, 0.5, 10.0], rtol=1e-6)
+    monitor = optax.monitor({"norm": optax.tree.norm})
+    with pytest.raises(TypeError, match="scan body function carry"):
+        norms(monitor, lambda state: optax.tree.get(state, "norm"))
+
+
 def test_each_run_of_a_batch_is_clipped_by_its_own_norm():
     gradients = jnp.array([[3.0, 4.0], [0.3, 0.4], [3e30, 4e30], [0.0, 0.0]])
     rule = transforms.clip_by_global_norm(1.0)

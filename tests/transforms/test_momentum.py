@@ -23,9 +23,17 @@ def test_heavy_ball_follows_optax_bitwise_for_200_steps(trajectory, rate):
 
 
 @RATES
-def test_nesterov_with_the_rate_outside_follows_optax_bitwise(trajectory, rate):
+def test_nesterov_with_the_rate_outside_follows_optax_in_float64(x64, trajectory, rate):
+    """Not bitwise: `decay * v` is kept instead of `v`, which is rounded once more."""
     ours = trajectory(transforms.nesterov(rate, 0.9, learning_rate_in_velocity=False))
-    chex.assert_trees_all_equal(ours, trajectory(optax.sgd(rate, momentum=0.9, nesterov=True)))
+    theirs = trajectory(optax.sgd(rate, momentum=0.9, nesterov=True))
+    chex.assert_trees_all_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_nesterov_follows_optax_in_float32_to_its_rounding(trajectory):
+    ours = trajectory(transforms.nesterov(0.05, 0.9, learning_rate_in_velocity=False))
+    theirs = trajectory(optax.sgd(0.05, momentum=0.9, nesterov=True))
+    chex.assert_trees_all_close(ours, theirs, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -83,6 +91,24 @@ def test_nesterov_is_the_textbooks_two_lines_for_500_steps(x64, rate):
         y = x + 0.8 * (x - previous)
         np.testing.assert_allclose(ours[index], x, rtol=0, atol=1e-12)
         np.testing.assert_allclose(looked_ahead[index], y, rtol=0, atol=1e-12)
+
+
+def test_the_decay_of_nesterovs_paper_may_vary_from_step_to_step(x64):
+    """Nesterov (1983): decays (a[t] - 1) / a[t+1] with a[t+1] = (1 + sqrt(4 a[t]^2 + 1)) / 2."""
+    a, decays = 1.0, []
+    for _ in range(200):
+        following = (1 + np.sqrt(4 * a**2 + 1)) / 2
+        decays.append((a - 1) / following)
+        a = following
+    schedule = jnp.array(decays)
+    optimizer = optax.inject_hyperparams(transforms.nesterov)(0.05, lambda count: schedule[count])
+    looked_ahead, states = follow(optimizer, 200)
+    ours = jax.vmap(transforms.nesterov_eval_params)(states, looked_ahead)
+    x = y = np.array([1.0, -2.0])
+    for index, decay in enumerate(decays):
+        x, previous = y - 0.05 * rippled_gradient(y), x
+        y = x + decay * (x - previous)
+        np.testing.assert_allclose(ours[index], x, rtol=0, atol=1e-12)
 
 
 def test_the_iterate_of_optax_form_needs_the_learning_rate(x64):
@@ -149,13 +175,13 @@ def test_the_spectral_radius_of_the_raw_look_ahead_is_as_published(x64):
             0.01, 0.9, learning_rate_in_velocity=False, look_ahead="raw"
         )
 
-        def step(params, velocity, optimizer=optimizer, curvature=curvature):
-            (momentum, rate) = optimizer.init(params)
-            state = (momentum._replace(velocity=velocity), rate)
+        def step(params, ahead, optimizer=optimizer, curvature=curvature):
+            _, rate = optimizer.init(params)
+            state = (transforms.NesterovState(ahead), rate)
             updates, state = optimizer.update(curvature * params, state, params)
-            return params + updates, state[0].velocity
+            return params + updates, state[0].look_ahead
 
-        columns = [step(jnp.array(y), jnp.array(v)) for y, v in [(1.0, 0.0), (0.0, 1.0)]]
+        columns = [step(jnp.array(y), jnp.array(a)) for y, a in [(1.0, 0.0), (0.0, 1.0)]]
         eigenvalues = np.linalg.eigvals(np.array(columns).T)
         assert np.abs(eigenvalues).max() == pytest.approx(radius, rel=2e-3)
 
@@ -194,7 +220,7 @@ def test_the_accumulator_dtype_is_kept():
         momentum = rule(0.9, accumulator_dtype=jnp.bfloat16)
         state = momentum.init(jnp.zeros(2))
         updates, state = momentum.update(jnp.ones(2), state)
-        assert state.velocity.dtype == jnp.bfloat16
+        assert jax.tree.leaves(state)[0].dtype == jnp.bfloat16
         assert updates.dtype == jnp.float32
 
 

@@ -125,8 +125,9 @@ def digits_network():
         (transforms.newton(damping=0.1, solver="cg", max_cg_steps=10), 0.1),
         (transforms.trust_region(solver="cg", max_cg_steps=10), 0.2),
         (transforms.saddle_free_newton(damping=0.1, solver="lanczos", subspace_size=8), 0.1),
+        (transforms.cubic_newton(1.0, solver="lanczos", subspace_size=8), 0.2),
     ],
-    ids=["newton", "trust-region", "saddle-free"],
+    ids=["newton", "trust-region", "saddle-free", "cubic"],
 )
 def test_matrix_free_rules_train_a_network_of_100_000_parameters_in_10_steps(optimizer, bound):
     """From a loss of 2.41, on all 1,797 images."""

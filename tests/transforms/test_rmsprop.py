@@ -137,6 +137,21 @@ def test_squares_are_averaged_in_float32_where_bfloat16_stalls():
     assert final_average(optax.scale_by_rms(0.999)) < 0.6
 
 
+def test_a_zero_gradient_in_float16_is_a_zero_step_where_optax_gives_nan():
+    gradient = jnp.zeros(2, jnp.float16)
+    for rule, value in [(transforms.rmsprop(0.1), 0), (optax.rmsprop(0.1), np.nan)]:
+        np.testing.assert_array_equal(first_step(rule, gradient), value)
+
+
+def test_steps_are_counted_only_where_a_bias_is_corrected():
+    for centered in (False, True):
+        state = transforms.scale_by_rmsprop(centered=centered).init(jnp.ones(2))
+        assert state.count is None
+        rule = transforms.scale_by_rmsprop(centered=centered, bias_correction=True)
+        _, state = rule.update(jnp.ones(2), rule.init(jnp.ones(2)))
+        assert state.count == 1
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\), got 1"):
         transforms.rmsprop(0.1, decay=1)

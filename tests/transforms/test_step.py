@@ -138,6 +138,16 @@ def test_flattening_keeps_every_dtype_and_shape():
     assert (flat, unflatten(flat)) == ({}, {})
 
 
+def test_every_dtype_is_updated_in_its_own_where_optax_flatten_widens_all():
+    params = {"half": jnp.ones(2, jnp.bfloat16), "single": jnp.ones(2)}
+    flat, unflatten = transforms.flatten_by_dtype(params)
+    optimizer = transforms.gradient_descent(1.0)
+    updates = unflatten(optimizer.update(flat, optimizer.init(flat))[0])
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+    joint = optax.flatten(optax.sgd(1.0))
+    assert joint.update(params, joint.init(params))[0]["half"].dtype == jnp.float32
+
+
 def test_the_gradient_of_flat_training_is_one_concatenation():
     flat, unflatten = transforms.flatten_by_dtype(start())
     gradient = jax.make_jaxpr(jax.grad(lambda flat: loss(unflatten(flat), DATA)))(flat)
