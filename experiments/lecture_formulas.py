@@ -9,7 +9,7 @@ form; `docs/lecture_formulas.md` is written from the measurements by
 Section: Adaptive methods
 Command: python -m experiments run lecture_formulas
 Cost: quick 10 s; paper 20 s with more curvatures and dimensions; on 2 cores
-Last result: all 14 claims hold (2026-11-23, 2 cores)
+Last result: all 16 claims hold (2026-11-27, quick, 2 cores)
 """
 
 import dataclasses
@@ -31,6 +31,9 @@ from experiments.claims import Claim, at_most, within
 
 FORMS = ["paper", "lecture"]
 SOURCE = "closed form"
+BEFORE = "measured before, by another implementation"
+# Growth a step of the lecture's look-ahead at learning rate 0.01, by curvature.
+GROWTH = {1.0: 0.99, 2.2: 1.0915, 10.0: 8.19}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +138,24 @@ def _growth_claims(dataset: xr.Dataset) -> list[Claim]:
             f"in {sum(right)} of {len(right)}",
             all(right),
         ),
+        *_growth_measured_before(dataset),
+    ]
+
+
+def _growth_measured_before(dataset: xr.Dataset) -> list[Claim]:
+    if 0.01 not in dataset.learning_rate or not set(GROWTH) <= set(dataset.curvature.values):
+        return []
+    lecture = dataset.growth.sel(form="lecture", learning_rate=0.01, curvature=list(GROWTH))
+    expected = np.array(list(GROWTH.values()))
+    return [
+        Claim(
+            "Nesterov, look-ahead x + beta v: growth a step at learning rate 0.01 and curvatures "
+            + ", ".join(f"{curvature:g}" for curvature in GROWTH),
+            BEFORE,
+            ", ".join(f"{growth:g}" for growth in expected) + ", each within 1 %",
+            ", ".join(f"{growth:.4g}" for growth in lecture.values),
+            bool(np.all(abs(lecture.values / expected - 1) <= 0.01)),
+        )
     ]
 
 
@@ -214,6 +235,7 @@ def _adadelta_claims(dataset: xr.Dataset) -> list[Claim]:
     start = norms.isel(time=0)
     elementwise = (norms.sel(form="paper").max("time") / start.sel(form="paper")).max()
     return [
+        *_overflow_measured_before(norms),
         within(
             f"AdaDelta with one average of ||dx||^2: growth a step in d = {largest} is sqrt(d)",
             SOURCE,
@@ -235,6 +257,25 @@ def _adadelta_claims(dataset: xr.Dataset) -> list[Claim]:
             f"in {int((dataset.climb.diff('climb_time') > 0).sum())}",
             bool((dataset.climb.diff("climb_time") > 0).all()),
         ),
+    ]
+
+
+def _overflow_measured_before(norms: xr.DataArray) -> list[Claim]:
+    if 100 not in norms.dimension:
+        return []
+    values = 0.5 * norms.sel(form="lecture") ** 2
+    grown = values.sel(dimension=100).isel(time=12).item()
+    small = values.sel(dimension=values.dimension <= 10)
+    rise = float((small.max("time") / small.isel(time=0)).max())
+    return [
+        Claim(
+            "AdaDelta with one average of ||dx||^2 explodes in d = 100: 13th value of ||x||^2/2, "
+            "after 12 steps; for d <= 10 none exceeds the first",
+            BEFORE,
+            "6.7e12 within 1 %; 1 times the start at most",
+            f"{grown:.2e}; {rise:.2f} times",
+            abs(grown / 6.7e12 - 1) <= 0.01 and rise <= 1,
+        )
     ]
 
 
@@ -271,6 +312,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     ahead.axvline((1 + DECAY) / DECAY, color="black", lw=0.8, ls=":")
     ahead.axhline(1, color="black", lw=0.8)
     ahead.set(xlabel="curvature", ylabel="growth a step", title="Nesterov: look-ahead x + beta v")
+    ahead.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    ahead.minorticks_off()
     delta.set(xlabel="step", ylabel="||x||", title="AdaDelta: one average for all")
     delta.legend(loc="upper left")
     figure.suptitle("Small differences from the papers' formulas decide whether a method works")
