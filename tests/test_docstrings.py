@@ -53,6 +53,13 @@ def test_a_function_documents_every_parameter_and_what_it_returns(function):
     assert says or section(function, "Returns")
 
 
+@EVERY_FUNCTION
+def test_a_function_that_refuses_input_says_what_it_raises(function):
+    source = inspect.getsource(inspect.unwrap(function))
+    refuses = "raise " in source or "check_" in source
+    assert not refuses or section(function, "Raises")
+
+
 @pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES.keys())
 def test_a_class_documents_every_field(kind):
     fields = getattr(kind, "_fields", None) or getattr(kind, "__dataclass_fields__", None) or ()

@@ -102,6 +102,9 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
     Yields:
         Known points that differ in `params` alone.
 
+    Raises:
+        TypeError: if `point` is not a `KnownPoint`.
+
     Example:
         >>> from jaxopt_course import problems
         >>> minimum = problems.octopus(dimension=3).stationary_points[-1]

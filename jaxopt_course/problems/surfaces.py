@@ -66,6 +66,9 @@ def rosenbrock(*, a: float = 1.0, b: float = 100.0) -> Problem:
         a: Where along the valley the minimum lies.
         b: Steepness of the valley's walls, positive.
 
+    Raises:
+        ValueError: if `b` is not positive, or a number is not finite or beyond 1e100.
+
     Example:
         >>> rosenbrock().stationary_points[0].params
         array([1., 1.])

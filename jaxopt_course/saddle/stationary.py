@@ -147,6 +147,10 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
     Returns:
         A scalar in the precision of the parameters, float32 at least.
 
+    Raises:
+        TypeError: if the parameters are not real floating, or the objective is not a function.
+        ValueError: if there are no parameters, or the objective's value is not a scalar.
+
     Example:
         >>> print(min_eigenvalue(lambda x: x[0] ** 2 - 3 * x[1] ** 2, jnp.zeros(2)))
         -6.0

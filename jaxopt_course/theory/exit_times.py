@@ -2,6 +2,8 @@
 
 Along curvature -g a step multiplies the distance by 1 + eta g; along curvature +g by 1 - eta g.
 Everything here follows from these two factors.
+
+Lee, Simchowitz, Jordan and Recht (2016), https://arxiv.org/abs/1602.04915, begin with this example.
 """
 
 from jaxopt_course._checks import is_concrete_number

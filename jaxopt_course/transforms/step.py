@@ -47,6 +47,9 @@ def make_step(
         with `has_aux`; `value` is that before the step, `*args` go to `fun` (data goes here: what
         `fun` closes over is compiled in as a constant).
 
+    Raises:
+        TypeError: if `fun` is not a function or `optimizer` not a transformation.
+
     Example:
         >>> import jax.numpy as jnp, optax
         >>> step = make_step(lambda x: jnp.sum(x**2), optax.sgd(0.25))
@@ -111,6 +114,9 @@ def flatten_by_dtype(params: Any) -> tuple[dict[str, jax.Array], Callable[[Any],
         A dictionary from the name of each dtype to the vector of all its entries, and a function
         from such a dictionary back to a pytree like `params`. Gradients through the function come
         out flat at the cost of one concatenation.
+
+    Raises:
+        TypeError: if a leaf is not an array of numbers.
 
     Example:
         >>> import jax.numpy as jnp
