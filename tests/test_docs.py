@@ -1,0 +1,68 @@
+"""What the documentation makes of names and of the lecture, without building it."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from docutils import nodes
+from sphinx import addnodes
+
+from experiments import lecture, registry
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return load("_generate")
+
+
+def targets(generate, page, spans):
+    """What a page's code spans lead to, None where they are no links."""
+    paragraph = nodes.paragraph("", "", *(nodes.literal("", span) for span in spans))
+    app = SimpleNamespace(env=SimpleNamespace(docname=page))
+    load("_links").link_names(app, paragraph, packages=generate.packages())
+    return [
+        child["reftarget"] if isinstance(child, addnodes.pending_xref) else None
+        for child in paragraph.children
+    ]
+
+
+def test_code_spans_that_name_the_library_are_links(generate):
+    spans = {
+        "saddle.classify": "jaxopt_course.saddle.classify",
+        "saddle.classify(fun, x, order=4)": "jaxopt_course.saddle.classify",
+        "jaxopt_course.nn.MLP": "jaxopt_course.nn.MLP",
+        "transforms": "jaxopt_course.transforms",
+        # Another library's, nobody's, and what is only known on its package's own page.
+        "optax.adam": None,
+        "saddle.nothing": None,
+        "classify": None,
+        "order=4": None,
+    }
+    assert targets(generate, "guides/classify", spans) == list(spans.values())
+
+
+def test_on_its_own_page_a_name_needs_no_package(generate):
+    spans = {"classify": "jaxopt_course.saddle.classify", "saddle": None, "adam": None, "x": None}
+    assert targets(generate, "api/saddle", spans) == list(spans.values())
+
+
+def test_the_lecture_map_has_every_statement_and_experiment(generate, tmp_path):
+    generate.write_lecture_map(tmp_path / "map.md")
+    text = (tmp_path / "map.md").read_text(encoding="utf-8")
+    for statement in lecture.STATEMENTS:
+        assert f"| {statement.text} | `{statement.experiment}` |" in text
+    for experiment in registry.experiments().values():
+        assert f"| `{experiment.name}` | " in text
+    assert all(notebook.name in text for notebook in DOCS.parent.glob("notebooks/*.ipynb"))
