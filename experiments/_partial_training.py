@@ -4,7 +4,8 @@ Frankle, Schwab and Morcos (2021), https://arxiv.org/abs/2003.00152.
 """
 
 import functools
-from typing import TYPE_CHECKING
+import operator
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ from jaxopt_course.nn import BatchNorm, ResNet
 if TYPE_CHECKING:
     from experiments.batch_norm import Config
 
-TRAINED = ("batch normalization", "two weights a channel", "output layer", "everything")
+TWO = "two weights a channel"
+TRAINED = ("batch normalization", TWO, "output layer", "everything")
 
 
 def _is_trained(trained: str, path) -> bool:
@@ -29,7 +31,7 @@ def _is_trained(trained: str, path) -> bool:
         return "normalization" in names
     if trained == "output layer":
         return names[0] == "readout"
-    if trained == "two weights a channel":
+    if trained == TWO:
         return names[0] != "readout" and names[-1] == "kernel"
     return True
 
@@ -41,40 +43,61 @@ def _two_a_channel(kernel: jax.Array, key: jax.Array) -> jax.Array:
     return (ranks < 2).astype(kernel.dtype).reshape(kernel.shape)
 
 
-def only(trained: str, key: jax.Array) -> optax.GradientTransformation:
-    """Set the updates of all parameters but those of `TRAINED` that are named to zero.
+class OnlyState(NamedTuple):
+    """What `only` keeps.
+
+    Attributes:
+        trained: Index in `TRAINED`; `training.fit` sets it as a hyperparameter.
+        chosen: 1 at two random weights of every channel, else 0; a tree like the parameters.
+    """
+
+    trained: jax.Array
+    chosen: optax.Params
+
+
+def only(key: jax.Array) -> optax.GradientTransformation:
+    """Set the updates of all parameters but one of `TRAINED` to zero.
+
+    Which one is part of the state, so that one program trains any of them: to compile the ResNet
+    four times would take longer than to train it on small data.
 
     Args:
-        trained: One of `TRAINED`.
         key: Chooses the two weights of every channel.
 
     Returns:
-        The transformation. Its state holds the mask of the chosen weights where there is one.
+        The transformation, which trains everything until `trained` is set.
     """
 
     def init(params):
-        if trained != "two weights a channel":
-            return optax.EmptyState()
         keys = optax.tree.split_key_like(key, params)
-        return jax.tree.map_with_path(
+        chosen = jax.tree.map_with_path(
             lambda path, leaf, key: (
-                _two_a_channel(leaf, key) if _is_trained(trained, path) else jnp.zeros(leaf.shape)
+                _two_a_channel(leaf, key) if _is_trained(TWO, path) else jnp.ones_like(leaf)
             ),
             params,
             keys,
         )
+        return OnlyState(jnp.array(TRAINED.index("everything")), chosen)
 
     def update(updates, state, params=None):
         del params
-        # Zeros that XLA knows at compile time let it drop the gradients that are not needed.
-        updates = jax.tree.map_with_path(
-            lambda path, g: g if _is_trained(trained, path) else jnp.zeros_like(g), updates
-        )
-        if trained == "two weights a channel":
-            updates = jax.tree.map(jnp.multiply, updates, state)
-        return updates, state
+
+        def masked(path, g, chosen):
+            trained = jnp.array([_is_trained(name, path) for name in TRAINED])[state.trained]
+            chosen = jnp.where(state.trained == TRAINED.index(TWO), chosen, 1)
+            return g * jnp.where(trained, chosen, 0)
+
+        return jax.tree.map_with_path(masked, updates, state.chosen), state
 
     return optax.GradientTransformation(init, update)
+
+
+@jax.jit
+def count(trained: jax.Array, params: optax.Params) -> jax.Array:
+    """Return how many parameters are trained where `trained` is the index in `TRAINED`."""
+    ones, rule = jax.tree.map(jnp.ones_like, params), only(jax.random.key(0))
+    state = optax.tree.set(rule.init(params), trained=trained)
+    return jnp.asarray(optax.tree.sum(rule.update(ones, state)[0]))
 
 
 def train_parts(
@@ -108,28 +131,26 @@ def train_parts(
     rate = optax.piecewise_constant_schedule(
         config.resnet_rate, {steps // 2: 0.1, 3 * steps // 4: 0.1}
     )
+
+    def optimizer(key):
+        return optax.chain(
+            optax.add_decayed_weights(1e-4), only(key), optax.sgd(rate, momentum=0.9)
+        )
+
     accuracies, counts = [], []
-    for trained in progress.track(TRAINED, "trained parameters"):
-
-        def optimizer(key, trained=trained):
-            return optax.chain(
-                optax.add_decayed_weights(1e-4),
-                only(trained, key),
-                optax.sgd(rate, momentum=0.9),
-            )
-
+    for index in progress.track(range(len(TRAINED)), "trained parameters"):
         fitted = training.fit(
             build,
             optimizer,
             loaded.train,
             keys,
+            hyperparams={"trained": jnp.full(len(keys), index)},
             epochs=config.resnet_epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
             callback=progress.epochs(config.resnet_epochs),
         )
         accuracies.append(fitted.history["test_accuracy"][:, -1])
-        ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape[1:]), fitted.runs.params)
-        rule = only(trained, keys[0])
-        counts.append(int(jnp.asarray(optax.tree.sum(rule.update(ones, rule.init(ones))[0]))))
+        first = jax.tree.map(operator.itemgetter(0), fitted.runs.params)
+        counts.append(int(count(index, first)))
     return np.array(accuracies), counts

@@ -51,10 +51,31 @@ def test_counts_are_those_of_the_parts(dataset):
 
 def test_published_counts_of_batch_norm_parameters():
     params = functional_view(ResNet(14, width=16, rngs=nnx.Rngs(0))).params
-    ones = jax.tree.map(jnp.ones_like, params)
-    for trained in _partial_training.TRAINED[:2]:
-        rule = _partial_training.only(trained, jax.random.key(0))
-        assert optax.tree.sum(rule.update(ones, rule.init(params))[0]) == 1120
+    assert [int(_partial_training.count(trained, params)) for trained in range(4)] == [
+        1120,
+        1120,
+        650,
+        sum(leaf.size for leaf in jax.tree.leaves(params)),
+    ]
+
+
+def test_only_what_is_named_moves():
+    params = {
+        "stem": {"normalization": {"scale": jnp.ones(3)}, "layer": {"kernel": jnp.ones((4, 3))}},
+        "readout": {"kernel": jnp.ones((3, 2))},
+    }
+    rule = _partial_training.only(jax.random.key(0))
+    moved = []
+    for trained in range(4):
+        state = optax.tree.set(rule.init(params), trained=jnp.array(trained))
+        updates, _ = rule.update(jax.tree.map(lambda leaf: 2 * leaf, params), state)
+        moved.append(jax.tree.map(lambda leaf: float(leaf.sum()) / 2, updates))
+    for expected, (scale, kernel, readout) in zip(
+        moved, [(3, 0, 0), (0, 6, 0), (0, 0, 6), (3, 12, 6)], strict=True
+    ):
+        assert expected["stem"]["normalization"]["scale"] == scale
+        assert expected["stem"]["layer"]["kernel"] == kernel
+        assert expected["readout"]["kernel"] == readout
 
 
 def test_two_weights_are_chosen_in_every_channel():
