@@ -130,5 +130,6 @@ def missing(path: Path) -> DataFileError:
 
 def check_labels(labels: np.ndarray, name: str) -> None:
     """Raise DataFileError unless every label is one of ten classes."""
-    if labels.size and labels.max() > 9:
-        raise DataFileError(f"{name} is corrupt: labels must be 0 to 9, got {labels.max()}")
+    wrong = labels[(labels < 0) | (labels > 9)]
+    if wrong.size:
+        raise DataFileError(f"{name} is corrupt: labels must be 0 to 9, got {wrong[0]}")

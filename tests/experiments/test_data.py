@@ -153,6 +153,10 @@ def test_mnist_files_that_do_not_belong_together_are_named(tmp_path):
     write_mnist(tmp_path, labels=LABELS + 1)
     with pytest.raises(data_files.DataFileError, match="labels must be 0 to 9, got 10"):
         data.load("mnist", tmp_path)
+    signed = idx(LABELS.astype(np.int8) - np.int8(2), kind=9)
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(signed))
+    with pytest.raises(data_files.DataFileError, match="labels must be 0 to 9, got -1"):
+        data.load("mnist", tmp_path)
     write_mnist(tmp_path, images=IMAGES[:, :20])
     with pytest.raises(
         data_files.DataFileError, match=r"must hold images of 28 x 28 bytes, got \(20, 28"
