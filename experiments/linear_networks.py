@@ -27,8 +27,8 @@ https://arxiv.org/abs/1605.07110
 Section: Landscape and saddles
 Command: python -m experiments run linear_networks
 Cost: quick 30 s on 2 quiet cores, 220 s of processor time with everything to compile; paper not run
-Last result: 24 of 24 claims hold (quick, 2026-11-27, 2 busy cores): 1,000 of 1,000 descents end at a
-    global minimum at each depth; of the saddles found 0, 53 and 66 are not strict
+Last result: 24 of 24 claims hold (quick, 2026-11-27, 2 busy cores): 1,000 of 1,000 descents end at
+    a global minimum at each depth; of the saddles found 0, 53 and 65 are not strict
 """
 
 import dataclasses
