@@ -77,23 +77,8 @@ def test_an_experiment_has_the_same_results_in_two_processes(tmp_path):
 
     import experiments
 
-    words = [
-        "run",
-        "escape",
-        "--runs",
-        "6",
-        "--steps",
-        "80",
-        "--ratio-steps",
-        "80",
-        "--dimensions",
-        "3",
-        "--ratio-attractions",
-        "1.0",
-        "--preset",
-        "quick",
-        "--out",
-    ]
+    small = "--runs 6 --steps 80 --ratio-steps 80 --dimensions 3 --ratio-attractions 1.0"
+    words = ("run", "escape", *small.split(), "--out")
     both = start_all(2, "experiments", *words, tmp_path / "two", "--distributed")
     outputs = [process.communicate(timeout=600)[0] for process in both]
     assert all(process.returncode in (0, 1) for process in both), outputs
