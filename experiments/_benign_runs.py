@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from experiments import resumable
 from experiments._benign_families import Family
 from jaxopt_course import saddle, transforms
 
@@ -60,7 +61,7 @@ def run_family(config: "Config", family: Family, key: jax.Array) -> xr.Dataset:
     saddles = jax.tree.map(lambda leaf: leaf[rest], census.params)
     lowest = float(census.value[rest].min()) - minimum
 
-    escape = partial(saddle.escape, problem.fun, record_every=every)
+    escape = partial(resumable.escape, problem.fun, record_every=every)
     plain = escape(
         transforms.gradient_descent(family.learning_rate), saddles, max_steps=config.stay_steps
     )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import integrate
 
+from experiments import resumable
 from jaxopt_course import problems, saddle, transforms
 
 LEARNING_RATE = 0.02
@@ -53,7 +54,7 @@ def _times(problem: problems.Problem, starts: Any, longest: float) -> np.ndarray
     """Return when half the way from the loss at W = 0 to the minimum is done."""
     origin, minimum = problem.stationary_points[-1].value, problem.minimum_value
     assert minimum is not None
-    runs = saddle.escape(
+    runs = resumable.escape(
         problem.fun,
         transforms.gradient_descent(LEARNING_RATE),
         starts,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import resumable
 from jaxopt_course import problems, saddle, transforms
 from jaxopt_course.problems.quadratic import random_orthogonal
 
@@ -69,7 +70,7 @@ def keys_of(key: jax.Array, count: int) -> jax.Array:
 def descend(problem: problems.Problem, starts: Any, steps: int) -> saddle.EscapeRuns:
     """Run gradient descent until the value is the minimum up to `VALUE_TOLERANCE`, or in vain."""
     assert problem.minimum_value is not None
-    return saddle.escape(
+    return resumable.escape(
         problem.fun,
         transforms.gradient_descent(LEARNING_RATE),
         starts,

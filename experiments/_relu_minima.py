@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import resumable
 from jaxopt_course import problems, saddle, transforms
 
 GLOBAL_BELOW = 1e-3
@@ -89,7 +90,7 @@ def descend(
             break
         batch = np.broadcast_to(idle, params.shape).copy()
         batch[: live.size] = params[live]
-        moved = saddle.escape(
+        moved = resumable.escape(
             problem.fun, descent, jnp.asarray(batch), max_steps=CHUNK, target_value=GLOBAL_BELOW
         )
         moved = jax.tree.map(lambda leaf, live=live: np.asarray(leaf)[: live.size], moved)

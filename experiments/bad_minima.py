@@ -27,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 from scipy import optimize
 
+from experiments import resumable
 from experiments.claims import Claim, at_most
 from experiments.progress import track
 from experiments.statistics import show_share
@@ -93,7 +94,7 @@ def _run_activation(config: Config, activation: str) -> xr.Dataset:
     values = jax.jit(jax.vmap(jax.vmap(fun)))(perturbed)
 
     largest = np.argmax(config.radii)
-    returned = saddle.escape(
+    returned = resumable.escape(
         fun,
         transforms.gradient_descent(2 / 3 / point.eigenvalues[-1].item()),
         perturbed[largest, : config.returns],

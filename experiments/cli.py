@@ -5,6 +5,7 @@ an option with its type and its docstring as help. `USAGE` says what the exit co
 """
 
 import dataclasses
+import os
 import shlex
 import sys
 import traceback
@@ -18,8 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import completion, registry, report, runner, store
-from experiments.claims import Claim
+from experiments import completion, processes, registry, report, runner, store, tables
 
 USAGE = """\
 Experiments: each a statement held against measurement.
@@ -35,7 +35,7 @@ Each takes --help. Results are in ./results unless --out says otherwise. A resul
 shown, not computed again, unless --force says so.
 
 Exit codes: 0 all claims hold, 1 some do not, 2 the command was wrong, 3 an experiment could not be
-run or its result not be written, 130 interrupted.
+run or its result not be written, 130 interrupted, 75 stopped by SIGTERM: the same command goes on.
 """
 
 Option = tyro.conf.OmitArgPrefixes
@@ -65,6 +65,8 @@ class RunOptions:
     """Run again even if the result exists."""
     redraw: tyro.conf.FlagCreatePairsOff[bool] = False
     """Judge and draw the stored data anew."""
+    distributed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Divide the runs among all processes of jax.distributed, each started with this command."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +127,15 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
             soft_wrap=True,
         )
         return 3
-    except SystemExit as exit_:  # tyro has printed what is wrong, or the help.
+    except SystemExit as exit_:
+        if exit_.code == os.EX_TEMPFAIL:
+            errors.print(
+                "stopped by SIGTERM, with a checkpoint: the same command goes on from there"
+            )
+        # Otherwise tyro has printed what is wrong, or the help.
         return exit_.code if isinstance(exit_.code, int) else 2
     except KeyboardInterrupt:
-        errors.print("interrupted; what had finished is stored and will not be run again")
+        errors.print("interrupted; what had finished is stored, and the same command goes on")
         return 130
 
 
@@ -174,6 +181,18 @@ def _run(arguments: list[str], console: Console, package: str) -> int:
         folder = store.folder_of(how.out, experiment.name, config)
         jobs.append((how, runner.Job(experiment.name, experiment.load(), config, folder)))
 
+    if any(how.distributed for how, _ in jobs):
+        processes.start()
+    if not processes.is_first():
+        for _, job in jobs:
+            job.assist(Console(quiet=True))
+        return 0
+    return _run_all(jobs, options, console, package)
+
+
+def _run_all(
+    jobs: list[tuple[RunOptions, runner.Job]], options: list[str], console: Console, package: str
+) -> int:
     finished: list[store.Result] = []
     failed: list[str] = []
     for number, (how, job) in enumerate(jobs, 1):
@@ -189,7 +208,7 @@ def _run(arguments: list[str], console: Console, package: str) -> int:
             traceback.print_exc()
             failed.append(job.name)
     if len(jobs) > 1:
-        _print_summary(finished, failed, console)
+        tables.print_summary(finished, failed, console)
     if failed:
         return 3
     return 0 if all(claim.holds for result in finished for claim in result.claims()) else 1
@@ -202,10 +221,11 @@ def _run_one(
     if stored and not (how.force or how.redraw):
         console.print(f"{title}: the result exists already; --force repeats the run")
         result = stored
+        processes.agree(False)
     else:
         console.print(f"{title}: running")
         result = job.execute(command=command, console=console, force=how.force, redraw=how.redraw)
-    _print_result(result, console)
+    tables.print_result(result, console)
     return result
 
 
@@ -228,7 +248,7 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
             )
         result = stored[how.preset]
         console.print(f"[bold]{experiment.name}[/] ({how.preset})\n{escape(experiment.claim)}")
-        _print_result(result, console)
+        tables.print_result(result, console)
         held = held and all(claim.holds for claim in result.claims())
         if how.open:
             webbrowser.open(result.figure.resolve().as_uri())
@@ -243,7 +263,7 @@ def _list(arguments: list[str], console: Console, package: str) -> int:
     for experiment in registry.experiments(package).values():
         readable, refused = store.survey(out, experiment.name)
         stored = [
-            f"{result.folder.name}: {_verdict(result.claims()).replace(' claims', '')}"
+            f"{result.folder.name}: {tables.verdict(result.claims()).replace(' claims', '')}"
             for result in readable
         ]
         stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
@@ -283,43 +303,3 @@ def _completion(arguments: list[str], _console: Console, package: str) -> int:
     else:
         print(completion.script(shell, package), end="")
     return 0
-
-
-def _verdict(claims: list[Claim]) -> str:
-    return f"{sum(claim.holds for claim in claims)} of {len(claims)} claims hold"
-
-
-def _holds(claim: Claim) -> str:
-    return "[green]holds[/]" if claim.holds else "[bold red]does not hold[/]"
-
-
-def _print_result(result: store.Result, console: Console) -> None:
-    table = Table(show_lines=True)
-    for heading in ("claim", "expected", "measured", "verdict"):
-        table.add_column(heading, overflow="fold")
-    claims = result.claims()
-    for claim in claims:
-        statement = f"{escape(claim.statement)} [dim]({escape(claim.source)})[/]"
-        table.add_row(statement, escape(claim.expected), escape(claim.measured), _holds(claim))
-    console.print(table)
-    seconds = result.about.get("seconds")
-    took = f", computed in {seconds:.1f} s" if seconds is not None else ""
-    console.print(f"{_verdict(claims)}{took}", highlight=False)
-    for label, path in (("figure", result.figure), ("data", result.data)):
-        console.print(f"{label:8}{path}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _print_summary(finished: list[store.Result], failed: list[str], console: Console) -> None:
-    table = Table(title="summary", title_justify="left")
-    for heading in ("experiment", "result", "time", "verdict", "what does not hold"):
-        table.add_column(heading, overflow="fold")
-    for result in finished:
-        claims = result.claims()
-        colour = "green" if all(claim.holds for claim in claims) else "bold red"
-        name, preset = result.about["experiment"], result.folder.name
-        time = f"{result.about.get('seconds', 0):.0f} s"
-        fails = "\n".join(escape(claim.statement) for claim in claims if not claim.holds)
-        table.add_row(name, preset, time, f"[{colour}]{_verdict(claims)}[/]", fails)
-    for name in failed:
-        table.add_row(name, "", "", "[bold red]failed[/]", "see its traceback above")
-    console.print(table)

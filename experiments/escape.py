@@ -29,6 +29,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from experiments import resumable
 from experiments.claims import Claim, within
 from experiments.progress import track
 from experiments.statistics import show_share
@@ -99,7 +100,7 @@ def _escape(config: Config, dimension: int, attraction: float, method: str, step
     # each of them would be waste.
     stops = method != "gradient descent"
     start_key, noise_key = jax.random.split(jax.random.key(config.seed))
-    runs = saddle.escape(
+    runs = resumable.escape(
         problem.fun,
         optimizer(method, attraction),
         jax.vmap(problem.init)(jax.random.split(start_key, config.runs)),

@@ -32,7 +32,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import progress
+from experiments import progress, resumable
 from experiments._newton_landscapes import RULES, Landscape, landscapes
 from experiments.claims import Claim, at_least, at_most
 from experiments.statistics import share_interval, show_share
@@ -99,7 +99,7 @@ def _kinds(scape: Landscape, starts: jax.Array, config: Config) -> np.ndarray:
     fun, ends = scape.problem.fun, []
     for rule, make in RULES.items():
         steps = config.steps * (30 if rule == "gradient descent" else 1)
-        ends.append(saddle.escape(fun, make(scape), starts, max_steps=steps).params)
+        ends.append(resumable.escape(fun, make(scape), starts, max_steps=steps).params)
 
     return _name(fun, jnp.concatenate(ends)).reshape(len(RULES), -1)
 

@@ -1,7 +1,7 @@
 """Progress bars that an experiment can use without knowing whether anyone looks.
 
-    with progress.bar("gradient descent", total=config.max_steps) as update:
-        saddle.escape(..., progress=update)
+    with progress.bar("runs", total=config.runs) as update:
+        saddle.escape(..., callback=lambda state: update(state.ended))
 
 `update(completed)` says how far the work is and may be called from any chunked loop between chunks;
 library functions take it as a callback, and `epochs(total)` is one for `training.fit`. Outside

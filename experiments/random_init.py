@@ -39,6 +39,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import resumable
 from experiments.claims import Claim, at_most, within
 from experiments.progress import track
 from experiments.statistics import show_share
@@ -131,7 +132,7 @@ class Config:
 def _ends(config: Config, case: Case, starts: jax.Array) -> dict[str, np.ndarray]:
     """Return where runs end, what is there, and how curved the objective is at the start."""
     descent = transforms.gradient_descent(case.learning_rate)
-    runs = saddle.escape(case.problem.fun, descent, starts, max_steps=config.steps)
+    runs = resumable.escape(case.problem.fun, descent, starts, max_steps=config.steps)
     points = _classify(case.problem.fun, runs.params)
     return {
         "curvature": np.abs(_classify(case.problem.fun, starts).eigenvalues).max(axis=-1),
@@ -151,7 +152,7 @@ def _delays(config: Config, case: Case, starts: jax.Array, target_value: float) 
     """Return the steps from beside `starts` to a value, (distances, runs), NaN if not reached."""
     offsets = np.array(config.distances).reshape(-1, *[1] * starts.ndim) * case.outwards
     displaced = (starts[None] + offsets).reshape(-1, *starts.shape[1:])
-    runs = saddle.escape(
+    runs = resumable.escape(
         case.problem.fun,
         transforms.gradient_descent(case.learning_rate),
         displaced,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from experiments import progress, store
+from experiments import processes, progress, resumable, store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,8 +75,8 @@ class Job:
             dataset = None if force else kept.load()
             if redraw and (former := self.stored()):
                 dataset = former.dataset()
-            if dataset is None:
-                dataset = self._compute(command, console)
+            if processes.agree(dataset is None):
+                dataset = self._compute(command, console, anew=force)
             data = store.encode(dataset)
             keep(data)
             store.write_file(staging / "results.nc", data)
@@ -87,10 +87,17 @@ class Job:
             store.write_file(staging / "config.json", json.dumps(about, indent=1))
         return store.Result(self.folder, about)
 
-    def _compute(self, command: str, console: Console) -> "xr.Dataset":
+    def assist(self, console: Console) -> None:
+        """Compute what another process writes, if that one finds that it has to be computed."""
+        if processes.agree(False):
+            self._compute("", console)
+
+    def _compute(self, command: str, console: Console, *, anew: bool = False) -> "xr.Dataset":
         """Run the experiment; the data carry what they were computed by."""
         started = time.perf_counter()
-        with progress.display(console):
+        # Its name holds the config: what a preset was before it was changed must not be continued.
+        checkpoints = self.folder.with_name(f".{self.folder.name}.{store.digest(self.config)}")
+        with progress.display(console), resumable.into(checkpoints, anew=anew):
             dataset = self.module.run(self.config)
         about = self._about(command, time.perf_counter() - started)
         return dataset.assign_attrs({ABOUT: json.dumps(about)})

@@ -38,7 +38,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import progress
+from experiments import progress, resumable
 from experiments._courses import courses
 from experiments._racers import ADAPTIVE, FIRST_ORDER, PERTURBED, RACERS, Racer, counting
 from experiments.claims import Claim
@@ -116,7 +116,7 @@ def _race(config: Config, fun: Callable[..., jax.Array], racer: Racer) -> tuple[
     """Tune one rule, then run it; return the scales chosen, and evaluations, inf for failures."""
     size = config.dimension
     escape = partial(
-        saddle.escape,
+        resumable.escape,
         fun,
         counting(racer, size, fun),
         max_steps=int(config.budget / racer.least_cost(size)),

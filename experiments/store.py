@@ -46,9 +46,13 @@ def plain(config: Any) -> dict[str, Any]:
 
 def folder_of(out: Path, name: str, config: Any) -> Path:
     """Return the folder of one experiment's result with one config."""
+    return out / name / registry.folder_name(config, digest(config))
+
+
+def digest(config: Any) -> str:
+    """Return what tells this config from others, as a name."""
     text = json.dumps(plain(config), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return out / name / registry.folder_name(config, digest)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,13 +102,7 @@ def _map_blocks(
     block: int,
 ) -> Any:
     """Apply `fun` to the members where `condition` holds, `block` of them at a time."""
-    (size,) = condition.shape
-    number = _count_up_to(condition)
-    # The members that ask, in order; behind them `size`, which no member has.
-    asking = jnp.full((size + block,), size, jnp.int32)
-    asking = asking.at[jnp.where(condition, number - 1, size + block)].set(
-        jnp.arange(size, dtype=jnp.int32), mode="drop"
-    )
+    number, asking = rank_and_members(condition, extra=block)
 
     # `custom_vmap` puts the batch axis in front. Where the caller had it last, moving it back
     # cancels that, and no data moves; computing in front would make the caller's layout follow.
@@ -147,6 +141,27 @@ def _map_blocks(
         lambda carry: carry[0] < number[-1], fill, (jnp.zeros((), jnp.int32), out)
     )
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), out)
+
+
+def rank_and_members(condition: jax.Array, *, extra: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Number the members for which the condition holds.
+
+    Args:
+        condition: Booleans, shape `(size,)`.
+        extra: How many entries more `members` gets.
+
+    Returns:
+        For every member how many of those up to and including it are true, shape `(size,)`; and the
+        members that are true, in order, and behind them `size`, which no member has, shape
+        `(size + extra,)`; both int32.
+    """
+    (size,) = condition.shape
+    number = _count_up_to(condition)
+    members = jnp.full((size + extra,), size, jnp.int32)
+    members = members.at[jnp.where(condition, number - 1, size + extra)].set(
+        jnp.arange(size, dtype=jnp.int32), mode="drop"
+    )
+    return number, members
 
 
 def _count_up_to(condition: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ at yet, and an array may hold several: of these the dtype is checked, the value 
 """
 
 import numbers
+import os
 from typing import Any
 
 import jax
@@ -101,6 +102,19 @@ def check_inexact_dtype(**arguments: Any) -> None:
             inexact = False
         if not inexact:
             raise TypeError(f"{name} must be a floating dtype such as jnp.float32, got {value!r}")
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a path or None."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {value!r}")
+
+
+def check_callable(**arguments: Any) -> None:
+    """Raise TypeError unless every argument given by name can be called, or is None."""
+    for name, value in arguments.items():
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be a function, got {value!r}")
 
 
 def check_one_of(name: str, value: Any, options: tuple[Any, ...]) -> None:

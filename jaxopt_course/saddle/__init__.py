@@ -8,6 +8,7 @@ What a point is, where the others are, how curved it is there, and how runs leav
     runs = saddle.escape(fun, optimizer, starts, keys, max_steps=1000)
 """
 
+from jaxopt_course.saddle._engine import EscapeProgress as EscapeProgress
 from jaxopt_course.saddle.curvature import Eigenpairs as Eigenpairs
 from jaxopt_course.saddle.curvature import extreme_eigenpairs as extreme_eigenpairs
 from jaxopt_course.saddle.curvature import gauss_newton_product as gauss_newton_product
@@ -33,6 +34,8 @@ from jaxopt_course.saddle.stochastic import Estimate as Estimate
 from jaxopt_course.saddle.stochastic import diagonal as diagonal
 from jaxopt_course.saddle.stochastic import trace as trace
 from jaxopt_course.saddle.stop import Stop as Stop
+from jaxopt_course.saddle.stored import StoredRuns as StoredRuns
+from jaxopt_course.saddle.stored import escape_to_disk as escape_to_disk
 from jaxopt_course.saddle.symmetries import change_of_basis_null_space as change_of_basis_null_space
 from jaxopt_course.saddle.symmetries import rescaling_null_space as rescaling_null_space
 from jaxopt_course.saddle.symmetries import rotation_null_space as rotation_null_space

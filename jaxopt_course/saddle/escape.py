@@ -14,8 +14,8 @@ on its start and its key alone: not on its neighbours, nor on the number of runs
 Jin, Ge, Netrapalli, Kakade and Jordan (2017), https://arxiv.org/abs/1703.00887.
 """
 
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -27,14 +27,24 @@ import numpy as np
 import optax
 
 from jaxopt_course._checks import (
+    check_callable,
     check_integer,
     check_key,
     check_not_empty,
     check_objective,
+    check_path,
     check_positive,
     check_real_floating,
 )
-from jaxopt_course.saddle._lanes import Limits, Objective, Optimizer, Plan, default_lanes, run_lanes
+from jaxopt_course.saddle import _batch
+from jaxopt_course.saddle._engine import Engine, EscapeProgress, Rows, concatenate
+from jaxopt_course.saddle._lanes import (
+    Limits,
+    Objective,
+    Optimizer,
+    Plan,
+    default_lanes,
+)
 from jaxopt_course.saddle.stop import Stop as Stop
 
 
@@ -93,11 +103,17 @@ def escape(
     record_min_eigenvalue: bool = False,
     devices: tuple[jax.Device, ...] | None = None,
     lanes: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[EscapeProgress], Any] | None = None,
 ) -> EscapeRuns:
     """Run an optimizer from every start until each run ends on its own condition.
 
     The program is compiled once for a given `fun`, `optimizer` (the same objects, not equal ones)
     and shapes. Memory grows with the number of runs and of recorded entries, not with the steps.
+
+    Under `jax.distributed`, every process calls this with the same arguments, works on its share of
+    the runs with its own devices and gets all results.
 
     Args:
         fun: The objective, from parameters (a pytree) to a scalar.
@@ -117,21 +133,31 @@ def escape(
         record_every: Record at steps 0, `record_every`, 2 `record_every`, ... up to `max_steps`.
         record_params: Whether to record the parameters too.
         record_min_eigenvalue: Whether to record the smallest eigenvalue of the Hessian too.
-        devices: Devices among which the runs are divided, by default `jax.devices()`.
-        lanes: How many runs a device takes through their steps together. A run has the same bits
-            for the same number of lanes, whatever the number of runs and devices. By default a
-            power of two that grows with the number of runs; more is faster per run, up to a point,
-            and takes more memory.
+        devices: Devices among which the runs are divided, by default `jax.local_devices()`.
+        lanes: How many runs a device takes through their steps together; whenever some have ended,
+            others take their place. A run has the same bits for the same number of lanes, whatever
+            the number of runs, devices and processes. By default a power of two that grows with the
+            number of runs; more is faster per run, up to a point, and takes more memory.
+        checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one).
+            If it has one, the batch continues from there, to the same bits as if it had never been
+            interrupted, on as many devices as there are now.
+        checkpoint_every: Seconds between checkpoints. Ctrl-C, SIGTERM and the end write one more,
+            unless the end comes within a second.
+        callback: Called a few times a second with an `EscapeProgress`.
 
     Returns:
         An `EscapeRuns`. A run whose gradient norm stops being finite ends with `Stop.DIVERGED` and
-        leaves the others as they are.
+        leaves the others as they are; a value that is not finite at the end is called that, too.
 
     Raises:
         TypeError: for an objective that is not scalar, parameters that are not real floating, or
             keys that are not typed keys.
-        ValueError: for empty parameters, leading axes that differ, numbers out of range, or a value
-            that is not finite at a start.
+        ValueError: for empty parameters, leading axes that differ, numbers out of range, a value
+            that is not finite at a start, or a checkpoint of another batch.
+        training.Preempted: after SIGTERM, where there are checkpoints and the program has no
+            handler of its own; a `SystemExit` of status 75.
+        MemoryError: before anything runs, if the compiled program needs more memory than a device
+            has free; the message says how many lanes would fit.
 
     Example:
         >>> fun = lambda x: x[0] ** 2 - x[1] ** 2
@@ -140,31 +166,24 @@ def escape(
         >>> Stop(int(runs.reason[0])).name, int(runs.steps[0])
         ('TARGET_VALUE', 38)
     """
-    if not callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "optimizer must be an optax.GradientTransformation or a function from a key to one, "
-            f"got {optimizer!r}"
-        )
+    check_rule(optimizer)
     runs = _check_batch(starts, keys, optimizer)
     check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
     check_integer(max_steps=max_steps, record_every=record_every, lanes=lanes)
     check_positive(
+        checkpoint_every=checkpoint_every,
         max_steps=max_steps,
         epsilon=epsilon,
         hessian_lipschitz=hessian_lipschitz,
         record_every=record_every,
         lanes=lanes,
     )
-    if (epsilon is None) != (hessian_lipschitz is None):
-        raise ValueError(
-            "epsilon and hessian_lipschitz must be given together, got "
-            f"epsilon={epsilon}, hessian_lipschitz={hessian_lipschitz}"
-        )
+    check_limits(epsilon, hessian_lipschitz)
+    check_callable(callback=callback)
+    check_path("checkpoint", checkpoint)
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
-    devices = tuple(jax.devices() if devices is None else devices)
-    if not devices:
-        raise ValueError("devices must hold at least one device, got ()")
+    devices = local_devices(devices)
     plan = Plan(
         fun=fun,
         optimizer=optimizer,
@@ -174,11 +193,71 @@ def escape(
         record_min_eigenvalue=record_min_eigenvalue,
         lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
     )
-    if keys is None:
-        keys = jnp.arange(runs)  # A fixed transformation asks for none.
-    _check_finite_start(plan, starts)
+    keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
     limits = Limits(target_value, epsilon, hessian_lipschitz)
-    return _run_blocks(plan, starts, keys, limits, devices)
+    if _is_traced((starts, keys, limits)):
+        if checkpoint is not None or callback is not None:
+            raise ValueError("checkpoint and callback must be None within a traced function")
+        return _as_runs(plan, _batch.run_inline(plan, limits, starts, keys))
+    source = _batch.Batch(starts, keys)
+    engine = Engine(
+        plan,
+        limits,
+        source.take,
+        _batch.share(runs),
+        devices,
+        at_leisure=checkpoint is None and callback is None,
+    )
+    _check_finite_start(plan, starts)
+    parts = _batch.complete(
+        engine,
+        checkpoint=checkpoint,
+        every=checkpoint_every,
+        about=lambda: (
+            _batch.describe(plan, limits, devices[0]) | {"starts and keys": source.digest()}
+        ),
+        always=False,
+        callback=callback,
+    )
+    # A process whose share is empty brings nothing, but brings it in the right shapes.
+    rows = _batch.gather(concatenate(list(parts) or [engine.no_rows()]), runs)
+    return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
+
+
+def _as_runs(plan: Plan, rows: Rows) -> EscapeRuns:
+    """Return what was kept of the runs as the caller gets it."""
+    rows = dict(rows)
+    record = rows.pop("record", None)
+    if record is not None:
+        step = jnp.arange(0, plan.max_steps + 1, plan.record_every, dtype=jnp.int32)
+        record = EscapeRecord(step=step, **record)
+    return EscapeRuns(record=record, **rows)
+
+
+def check_rule(optimizer: Any) -> None:
+    """Raise TypeError unless `optimizer` is one, or a function that may return one."""
+    if not callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "optimizer must be an optax.GradientTransformation or a function from a key to one, "
+            f"got {optimizer!r}"
+        )
+
+
+def check_limits(epsilon: Any, hessian_lipschitz: Any) -> None:
+    """Raise ValueError where one of the two is given alone."""
+    if (epsilon is None) != (hessian_lipschitz is None):
+        raise ValueError(
+            "epsilon and hessian_lipschitz must be given together, got "
+            f"epsilon={epsilon}, hessian_lipschitz={hessian_lipschitz}"
+        )
+
+
+def local_devices(devices: Any) -> tuple[jax.Device, ...]:
+    """Return the devices that were asked for, by default all of this process."""
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    if not devices:
+        raise ValueError("devices must hold at least one device, got ()")
+    return devices
 
 
 def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
@@ -205,8 +284,6 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
 
 
 def _check_finite_start(plan: Plan, starts: chex.ArrayTree) -> None:
-    if _is_traced(starts):
-        return  # Traced, there is no value to look at: such a run will report Stop.DIVERGED.
     finite = np.asarray(_is_finite(plan.fun, starts))
     if not finite.all():
         (bad,) = np.nonzero(~finite)
@@ -219,76 +296,6 @@ def _check_finite_start(plan: Plan, starts: chex.ArrayTree) -> None:
 @partial(jax.jit, static_argnums=0)
 def _is_finite(fun: Objective, starts: chex.ArrayTree) -> jax.Array:
     return jnp.isfinite(jax.vmap(fun)(starts))
-
-
-@partial(jax.jit, static_argnums=0)
-def _run_block(plan: Plan, starts: Any, keys: jax.Array, limits: Limits) -> Any:
-    return run_lanes(plan, starts, keys, limits)
-
-
-def _run_blocks(
-    plan: Plan, starts: Any, keys: jax.Array, limits: Limits, devices: tuple[jax.Device, ...]
-) -> EscapeRuns:
-    """Run blocks of `plan.lanes` runs, each on one device.
-
-    Every block is the same program of the same shape on one device. A program partitioned over
-    several devices, or compiled for another number of lanes, computes the same formulas, but XLA
-    simplifies and vectorises it otherwise, and the last bits of a run would depend on it.
-    """
-    runs = keys.shape[0]
-    blocks = _split(-(-runs // plan.lanes), plan.lanes, (starts, keys))
-    if _is_traced((blocks, limits)):
-        # Within somebody's program there is one device, and one loop over the blocks.
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
-        results = jax.lax.map(lambda block: _run_block(plan, *block, limits), stacked)
-        ended, record = jax.tree.map(lambda r: r.reshape(-1, *r.shape[2:])[:runs], results)
-    else:
-        blocks = [(*block, limits) for block in blocks]
-        results = _on_devices(partial(_run_block, plan), blocks, devices)
-        ended, record = jax.tree.map(
-            lambda *leaves: jnp.asarray(np.concatenate(leaves)[:runs]), *results
-        )
-    if plan.record_every is None:
-        return EscapeRuns(record=None, **ended)
-    step = jnp.arange(0, plan.max_steps + 1, plan.record_every, dtype=jnp.int32)
-    return EscapeRuns(record=EscapeRecord(step=step, **record), **ended)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _split(count: int, size: int, batch: Any) -> list[Any]:
-    """Return `count` blocks of `size` members; copies of the last member fill the last block."""
-
-    def pad(leaf: jax.Array) -> jax.Array:
-        missing = count * size - leaf.shape[0]
-        return jnp.concatenate([leaf, jnp.broadcast_to(leaf[-1:], (missing, *leaf.shape[1:]))])
-
-    padded = jax.tree.map(pad, batch)
-    return [
-        jax.tree.map(lambda leaf, i=i: leaf[i * size : (i + 1) * size], padded)
-        for i in range(count)
-    ]
-
-
-def _on_devices(
-    program: Callable[..., Any], blocks: list[Any], devices: tuple[jax.Device, ...]
-) -> list[Any]:
-    """Return `program(*block)` for every block, dealt out to the devices in turn."""
-    # Configuration that holds in a `with` holds in its thread alone: carry it over.
-    x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
-    precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
-    parts = min(len(blocks), len(devices))
-
-    def work(part: int) -> list[Any]:
-        with jax.enable_x64(x64), jax.default_matmul_precision(precision):
-            return [
-                jax.block_until_ready(program(*jax.device_put(block, devices[part])))
-                for block in blocks[part::parts]
-            ]
-
-    # A thread a device, as a call on a CPU does its work before it returns.
-    with ThreadPoolExecutor(parts) as threads:
-        by_device = list(threads.map(work, range(parts)))
-    return [by_device[i % parts][i // parts] for i in range(len(blocks))]
 
 
 def _is_traced(tree: Any) -> bool:

@@ -22,10 +22,10 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jaxopt_course import _preemption as preemption
 from jaxopt_course import _required
 from jaxopt_course._checks import check_key, check_positive
 from jaxopt_course.nn.functional_view import FunctionalView
-from jaxopt_course.training import preemption
 from jaxopt_course.training.checkpoints import Checkpoints
 from jaxopt_course.training.programs import (
     Data,

@@ -3,6 +3,9 @@
 Where arguments are wrong nothing is computed; where they are right, on a few small shapes.
 """
 
+import shutil
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,6 +82,7 @@ matrix = Kind(
         (jnp.ones((3, 2)), jnp.ones((0, 2)), jnp.ones(3), jnp.float32(1), None, "a", [1.0], 3, ())
     ),
 )
+folders = st.builds(tempfile.mkdtemp)
 null_spaces = (
     None,
     lambda x: jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), x),
@@ -122,6 +126,15 @@ KINDS = {
     "record_params": flags(),
     "record_min_eigenvalue": flags(),
     "lanes": sizes(1, 2),
+    "checkpoint": Kind(st.just(None), st.sampled_from((None, 3, b"folder"))),
+    "checkpoint_every": positive(0.5, 60),
+    "callback": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
+    "init": Kind(
+        st.just(lambda key: jax.random.normal(key, (3,))),
+        st.sampled_from((None, 3, lambda key: key, lambda key: {}, lambda key: jnp.int32(3))),
+    ),
+    "runs": sizes(1, 20),
+    "folder": Kind(folders, st.one_of(folders, st.sampled_from((None, 3)))),
     "batch_size": sizes(1, 4),
     "weights": Kind(
         st.just((jnp.ones((3, 2)), jnp.ones((2, 3)))),
@@ -135,6 +148,9 @@ KINDS = {
     "outgoing": Kind(st.sampled_from((jnp.ones(3), jnp.ones((2, 3)))), matrix.wild),
 }  # fmt: skip
 starts = Kind(batch_of_two(True), batches(False))
+optimizer = Kind(
+    st.sampled_from(optimizers[:2]), st.sampled_from((*optimizers, None, 3, "adam", lambda: 1))
+)
 OWN = {
     "classify": {"method": options("auto", "dense", "lanczos")},
     "find": {
@@ -148,11 +164,13 @@ OWN = {
         "hessian_lipschitz": constant(None),
         "record_params": Kind(st.just(False), flags().wild),
         "record_min_eigenvalue": Kind(st.just(False), flags().wild),
-        "optimizer": Kind(
-            st.sampled_from(optimizers[:2]),
-            st.sampled_from((*optimizers, None, 3, "adam", lambda: 1)),
-        ),
+        "optimizer": optimizer,
         "keys": Kind(two_keys, st.one_of(two_keys, same_keys, keys().wild)),
+    },
+    "escape_to_disk": {
+        "optimizer": optimizer,
+        "epsilon": constant(None),
+        "hessian_lipschitz": constant(None),
     },
     "trace": {"method": options("hutchinson", "hutch++")},
     "diagonal": {"method": options("hutchinson", "diag++")},
@@ -193,6 +211,12 @@ def runs(result, arguments, data, sane):
     assert result.steps.shape == result.value.shape == (count,)
 
 
+def stored(result, arguments, data, sane):
+    """All runs are there, whatever they met."""
+    assert result.load().steps.shape == (arguments["runs"],)
+    shutil.rmtree(arguments["folder"])
+
+
 def census(result, arguments, data, sane):
     arrays(result, arguments, data, False)
     assert int(result.num_points) <= sum(int(n) for n in result.count)
@@ -202,6 +226,7 @@ ACTS = {
     "classify": stationary,
     "find": census,
     "escape": runs,
+    "escape_to_disk": stored,
     "mean_over_batches": lambda result, arguments, data, sane: arrays(
         result(jnp.ones(2)), arguments, data, sane
     ),
@@ -211,8 +236,8 @@ ENTRIES = {
     for name, member in vars(saddle).items()
     if callable(member) and not isinstance(member, type) and not name.startswith("_")
 }
-NOT_VARIED = {"escape": {"devices", "lanes"}}
-SLOW = ("find", "escape", "classify")
+NOT_VARIED = {"escape": {"devices"}, "escape_to_disk": {"devices"}}
+SLOW = ("find", "escape", "escape_to_disk", "classify")
 
 
 def test_every_public_function_has_an_entry():

@@ -1,9 +1,9 @@
 """SIGTERM, by which schedulers announce that a machine is taken away, as a request to stop.
 
-While a training with checkpoints runs, the signal ends it after the epoch at hand, with a
-checkpoint, by `Preempted`. Uncaught, that ends the process with the exit status 75, which sysexits
-calls EX_TEMPFAIL: a temporary failure, try again later. Whoever started it can tell so that the
-same command is to be given once more, and goes on bit for bit where this one stopped.
+While something with checkpoints runs, a training or a batch of escapes, the signal ends it soon,
+with a checkpoint, by `Preempted`. Uncaught, that ends the process with the exit status 75, which
+sysexits calls EX_TEMPFAIL: a temporary failure, try again later. Whoever started it can tell so
+that the same command is to be given once more, and goes on bit for bit where this one stopped.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ EXIT_STATUS = 75
 
 
 class Preempted(SystemExit):
-    """SIGTERM ended a training, with a checkpoint; uncaught, the process exits with status 75."""
+    """SIGTERM ended what ran, with a checkpoint; uncaught, the process exits with status 75."""
 
     def __init__(self) -> None:
         """Set the exit status."""

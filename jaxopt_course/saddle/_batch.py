@@ -1,0 +1,162 @@
+"""A whole batch of runs: what tells it from others, its share of them, checkpoints, gathering.
+
+Under `jax.distributed` every process has a contiguous share of the runs and works on it alone, with
+its own devices, files and checkpoints; they meet once, at the end, to exchange results.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
+
+from jaxopt_course import _preemption as preemption
+from jaxopt_course.saddle._checkpoints import RunCheckpoints, stored_parts
+from jaxopt_course.saddle._engine import Engine, Rows
+from jaxopt_course.saddle._lanes import Limits, Plan, Queue
+from jaxopt_course.saddle._loop import advance
+from jaxopt_course.saddle._steps import idle_lanes
+
+_MOST_BYTES = 2**28
+"""Of results held in memory before they go to disk."""
+_WORTH_KEEPING = 1.0
+"""Seconds of work whose end is worth a checkpoint, which takes some tenths of a second."""
+_WEEK = 7 * 24 * 3600 * 1000
+"""In milliseconds: as long may one process wait for the slowest."""
+
+
+class Batch:
+    """Starts and keys in memory, from which an engine takes."""
+
+    def __init__(self, starts: Any, keys: jax.Array) -> None:
+        self._typed = jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+        self._impl = jax.random.key_impl(keys) if self._typed else None
+        keys = jax.random.key_data(keys) if self._typed else keys
+        self._arrays = jax.tree.map(np.asarray, (starts, keys))
+
+    def take(self, first: int, size: int) -> tuple[Any, Any]:
+        """Return `size` starts and keys; behind the last stand copies of it."""
+        runs = self._arrays[1].shape[0]
+        numbers = np.minimum(np.arange(first, first + size), runs - 1)
+        starts, keys = jax.tree.map(lambda leaf: leaf[numbers], self._arrays)
+        return starts, jax.random.wrap_key_data(keys, impl=self._impl) if self._typed else keys
+
+    def digest(self) -> str:
+        """Return what tells these starts and keys from all others."""
+        digest = hashlib.sha256(str(self._impl).encode())
+        for path, leaf in jax.tree.leaves_with_path(self._arrays):
+            digest.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()[:12]
+
+
+def describe(plan: Plan, limits: Limits, device: jax.Device) -> dict[str, Any]:
+    """Return on what the bits of a run depend, but for its start and key, as JSON."""
+    numbers = plan._asdict() | limits._asdict()
+    del numbers["fun"], numbers["optimizer"]  # Functions have no digest.
+    numbers = {
+        name: value if value is None or isinstance(value, bool | int) else float(value)
+        for name, value in numbers.items()
+    }
+    return numbers | {"jax": jax.__version__, "device": device.device_kind}
+
+
+def share(runs: int) -> range:
+    """Return the numbers of the runs that are this process' share of `runs`."""
+    process, processes = jax.process_index(), jax.process_count()
+    return range(process * runs // processes, (process + 1) * runs // processes)
+
+
+def complete(
+    engine: Engine,
+    *,
+    checkpoint: str | os.PathLike[str] | None,
+    every: float,
+    about: Callable[[], dict[str, Any]],
+    always: bool,
+    callback: Callable[..., Any] | None,
+) -> list[Rows] | Iterator[Rows]:
+    """Work until every run has ended.
+
+    Args:
+        engine: A fresh batch.
+        checkpoint: Folder for checkpoints, from the newest of which the batch continues.
+        every: Seconds between checkpoints.
+        about: Returns what must agree between a checkpoint and the batch.
+        always: Whether the end leaves a checkpoint even if it came at once.
+        callback: Called with the progress.
+
+    Returns:
+        What is kept of the runs, part by part, in any order.
+    """
+    if checkpoint is None:
+        engine.work(callback=callback)
+        return engine.rows
+    with (
+        RunCheckpoints(checkpoint, about()) as checkpoints,
+        preemption.deferred(active=True) as preempted,
+    ):
+        checkpoints.restore(engine)
+        begun = time.monotonic()
+        while not (engine.finished or preempted()):
+            try:
+                engine.work(
+                    seconds=every, most_bytes=_MOST_BYTES, stop=preempted, callback=callback
+                )
+                quick = time.monotonic() - begun < _WORTH_KEEPING
+                if always or not (quick and engine.finished) or checkpoints.exist or preempted():
+                    checkpoints.save(engine)
+            except BaseException:
+                if engine.whole:
+                    checkpoints.save(engine)
+                raise
+        return list(engine.rows) if not checkpoints.exist else stored_parts(checkpoints.folder)
+
+
+def gather(rows: Rows, runs: int) -> Rows:
+    """Give every process the rows of all, each having had its `share` in order."""
+    processes = jax.process_count()
+    if processes == 1:
+        return rows
+    # A collective gives up on a process that comes half a minute later; the barrier waits.
+    multihost.get_barrier_sync_fn()(key="saddle.escape", timeout_ms=_WEEK)
+    most = -(-runs // processes)
+    shares = [(i * runs // processes, (i + 1) * runs // processes) for i in range(processes)]
+
+    def gather_leaf(leaf: np.ndarray) -> np.ndarray:
+        missing = most - leaf.shape[0]
+        padded = np.concatenate([leaf, np.zeros((missing, *leaf.shape[1:]), leaf.dtype)])
+        everyone = multihost_utils.process_allgather(padded)
+        return np.concatenate(
+            [
+                np.asarray(part)[: stop - start]
+                for part, (start, stop) in zip(everyone, shares, strict=True)
+            ]
+        )
+
+    return jax.tree.map(gather_leaf, rows)
+
+
+def run_inline(plan: Plan, limits: Limits, starts: Any, keys: jax.Array) -> Rows:
+    """Run within somebody's program: on its device, in one loop, without the host."""
+    runs = keys.shape[0]
+    start = jax.tree.map(lambda leaf: leaf[0], starts)
+    queue = Queue(starts, keys, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
+    _, _, ended = advance(
+        plan,
+        idle_lanes(plan, limits, start, keys[0]),
+        queue,
+        limits,
+        room=runs + plan.lanes,
+        budget=jnp.int32(2**31 - 1),
+        more=jnp.bool_(False),
+    )
+    rows = jax.tree.map(lambda leaf: leaf[:runs], ended.rows)
+    order = jnp.argsort(rows.pop("run"))
+    return jax.tree.map(lambda leaf: leaf[order], rows)

@@ -1,0 +1,210 @@
+"""Checkpoints of a batch of runs, on disk through orbax.
+
+    FOLDER/process-0-of-1/crews/7     where the lanes stand, who waits, and which parts count
+    FOLDER/process-0-of-1/ended/3     one part of the results: the runs that ended in one interval
+
+A checkpoint is the parts so far and the newest crews, which are written last and name the parts
+that count. Both appear whole or not at all, so a process killed at any moment leaves the checkpoint
+before. Every process of a distributed batch has its own.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxopt_course.saddle._engine import Crew, Engine, Rows
+
+
+class RunCheckpoints:
+    """The checkpoints in one folder.
+
+    Attributes:
+        folder: The folder of this process.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], about: dict[str, Any]) -> None:
+        """Open the folder, which is made if it is not there.
+
+        Args:
+            folder: The folder of all processes.
+            about: What must agree between a checkpoint and the batch that continues it.
+
+        Raises:
+            ValueError: If the folder belongs to another number of processes.
+        """
+        process, processes = jax.process_index(), jax.process_count()
+        self._about = about
+        self.folder = Path(folder).absolute() / f"process-{process}-of-{processes}"
+        others = {path.name for path in self.folder.parent.glob("process-*-of-*")}
+        strangers = [name for name in others if not name.endswith(f"-of-{processes}")]
+        if strangers:
+            raise ValueError(
+                f"checkpoint {folder} has {sorted(strangers)[0]}, this batch has {processes} "
+                "processes: continue with as many as it was begun with"
+            )
+        self._parts: list[int] = []
+        self._open = contextlib.ExitStack()
+        # A batch that ends before its first checkpoint leaves nothing, and need not wait for disks.
+        self._managers = _managers(self._open, self.folder) if self.folder.is_dir() else None
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self._managers is not None and self._managers[0].latest_step() is not None
+
+    def __enter__(self) -> Self:
+        """Return the checkpoints."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the folder."""
+        self._open.close()
+
+    def save(self, engine: Engine) -> None:
+        """Write where a batch stands that is not at work."""
+        if self._managers is None:
+            self._managers = _managers(self._open, self.folder)
+        crews, ended = self._managers
+        number = 1 + max([*crews.all_steps(), *ended.all_steps()], default=0)
+        parts = self._parts
+        if engine.rows:
+            rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *engine.rows)
+            ended.save(number, args=ocp.args.StandardSave(rows))
+            parts = [*parts, number]
+        state = {
+            "next": engine.next,
+            "ended": engine.ended,
+            "parts": parts,
+            "crews": [
+                {"waiting": [crew.waiting.start, crew.waiting.stop], "under_way": crew.under_way}
+                for crew in engine.crews
+            ],
+        }
+        lanes = {
+            f"lanes{i}": ocp.args.StandardSave(_plain(crew.lanes))
+            for i, crew in enumerate(engine.crews)
+        }
+        about = ocp.args.JsonSave({"about": self._about, "state": state})
+        crews.save(number, args=ocp.args.Composite(json=about, **lanes))
+        # Only now do these rows lie on disk for good.
+        self._parts = parts
+        engine.forget_rows()
+
+    def restore(self, engine: Engine) -> None:
+        """Put a fresh batch where the newest checkpoint stands, if there is one.
+
+        Raises:
+            ValueError: If the checkpoint belongs to another batch.
+        """
+        if self._managers is None:
+            return
+        crews, ended = self._managers
+        if self.exist:
+            json = _read_json(crews)
+            for name, value in self._about.items():
+                if json["about"].get(name) != value:
+                    raise ValueError(
+                        f"checkpoint {self.folder.parent} is of a batch with {name} = "
+                        f"{json['about'].get(name)}, this one has {value}"
+                    )
+            self._take_up(engine, crews, json["state"])
+        for part in set(ended.all_steps()) - set(self._parts):
+            ended.delete(part)  # Of a checkpoint that was not finished.
+
+    def _take_up(self, engine: Engine, crews: ocp.CheckpointManager, state: dict[str, Any]) -> None:
+        self._parts = state["parts"]
+        engine.next, engine.ended = state["next"], state["ended"]
+        idle = engine.idle_lanes()
+        like = ocp.args.StandardRestore(_plain(idle))
+        names = [f"lanes{i}" for i in range(len(state["crews"]))]
+        leaves = crews.restore(
+            crews.latest_step(), args=ocp.args.Composite(**dict.fromkeys(names, like))
+        )
+        engine.crews = [
+            Crew(_like(idle, leaves[name]), range(*crew["waiting"]), crew["under_way"])
+            for name, crew in zip(names, state["crews"], strict=True)
+        ]
+
+
+def stored_parts(folder: Path) -> Iterator[Rows]:
+    """Read the results in the folder of one process, or of all, part by part.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+    """
+    own = [folder] if (folder / "crews").is_dir() else sorted(folder.glob("process-*-of-*"))
+    if not own:
+        raise FileNotFoundError(f"{folder} holds no checkpoint of runs")
+    for process in own:
+        with contextlib.ExitStack() as stack:
+            crews, ended = _managers(stack, process)
+            for part in _read_json(crews)["state"]["parts"]:
+                yield dict(ended.restore(part, args=ocp.args.StandardRestore()))
+
+
+def _managers(
+    stack: contextlib.ExitStack, folder: Path
+) -> tuple[ocp.CheckpointManager, ocp.CheckpointManager]:
+    """Open what manages the crews and the parts in the folder of one process."""
+    crews, ended = _manager(folder / "crews", keep=1), _manager(folder / "ended", keep=None)
+    return stack.enter_context(crews), stack.enter_context(ended)
+
+
+def _read_json(crews: ocp.CheckpointManager) -> dict[str, Any]:
+    args = ocp.args.Composite(json=ocp.args.JsonRestore())
+    return crews.restore(crews.latest_step(), args=args)["json"]
+
+
+def _manager(folder: Path, keep: int | None) -> ocp.CheckpointManager:
+    folder.mkdir(parents=True, exist_ok=True)
+    process = jax.process_index()
+    return ocp.CheckpointManager(
+        folder,
+        options=ocp.CheckpointManagerOptions(
+            create=False,
+            max_to_keep=keep,
+            enable_async_checkpointing=False,
+            # Every process for itself: nobody waits for the others.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=process,
+                active_processes={process},
+                barrier_sync_key_prefix=f"process{process}",
+            ),
+        ),
+    )
+
+
+def _plain(lanes: Any) -> dict[str, np.ndarray]:
+    """Return the leaves by number, on the host, keys as their data."""
+    return {
+        str(i): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for i, leaf in enumerate(jax.tree.leaves(lanes))
+    }
+
+
+def _like(lanes: Any, plain: dict[str, np.ndarray]) -> Any:
+    """Put back leaves of `_plain` into the structure of `lanes`."""
+    leaves, treedef = jax.tree.flatten(lanes)
+    for i, leaf in enumerate(leaves):
+        leaves[i] = plain[str(i)]
+        if _is_key(leaf):
+            data = jnp.asarray(plain[str(i)])
+            leaves[i] = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return jax.tree.unflatten(treedef, leaves)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

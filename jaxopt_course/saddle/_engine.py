@@ -1,0 +1,290 @@
+"""What drives the lanes: a thread a device, results as they come, interruption and return.
+
+The runs are numbered. A *crew* is one device's lanes with the block of runs dealt to it; when its
+block is through it is dealt the next. Between two calls of the compiled loop (a quarter of a second
+or so) a crew hands over the runs that have ended, and can be stopped. Stopped crews, the number of
+the next run to deal and the results so far are all there is to save: whoever takes the crews up
+again, on as many devices as there are then, computes what would have been computed.
+"""
+
+import dataclasses
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_course.saddle._lanes import Ended, Lanes, Limits, Plan, Queue, places
+from jaxopt_course.saddle._loop import advance
+from jaxopt_course.saddle._memory import check_that_it_fits, needed_bytes
+from jaxopt_course.saddle._steps import idle_lanes
+
+Source = Callable[[int, int], tuple[Any, jax.Array]]
+"""From the number of the first run and how many to starts and keys, the runs being the first axis.
+Behind the last run there may be any that are valid."""
+Rows = dict[str, Any]
+
+_SECONDS_A_CALL = 0.25
+_MOST_STEPS = 2**31 - 1
+
+
+class EscapeProgress(NamedTuple):
+    """How far a batch of runs is.
+
+    Attributes:
+        ended: How many runs have ended.
+        runs: How many there are.
+        useful: Share of the steps of all lanes that were steps of a run, between 0 and 1.
+    """
+
+    ended: int
+    runs: int
+    useful: float
+
+
+@dataclasses.dataclass
+class Crew:
+    """One device's lanes.
+
+    Attributes:
+        lanes: Where they stand.
+        waiting: Numbers of the runs that were dealt to them and have not begun.
+        under_way: How many runs are in the lanes.
+    """
+
+    lanes: Lanes
+    waiting: range
+    under_way: int
+
+
+class Engine:
+    """A batch of runs under way.
+
+    Attributes:
+        runs: Numbers of the runs.
+        next: Number of the next run to deal.
+        crews: The crews that have work.
+        ended: How many runs have ended.
+        rows: What is kept of them, until it is forgotten.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        limits: Limits,
+        source: Source,
+        runs: range,
+        devices: tuple[jax.Device, ...],
+        *,
+        at_leisure: bool = False,
+    ) -> None:
+        """Set up a batch; `at_leisure` if nobody wants control back soon after the start."""
+        self.runs, self.next, self.ended = runs, runs.start, 0
+        self.crews: list[Crew] = []
+        self.rows: list[Rows] = []
+        self._plan, self._source, self._devices = plan, source, devices
+        self._limits = jax.tree.map(jnp.asarray, limits)
+        starts, keys = source(runs.start, 1)
+        self._one_run = jax.tree.map(lambda leaf: leaf[0], starts), keys[0]
+        self._size, self._room = places(plan, starts)
+        self._first_budget = 1024 if at_leisure else 16
+        self._lane_steps = self._run_steps = self._bytes = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every run has ended."""
+        return self.ended == len(self.runs)
+
+    @property
+    def progress(self) -> EscapeProgress:
+        """How far the batch is."""
+        useful = self._run_steps / max(self._lane_steps, 1)
+        return EscapeProgress(self.ended, len(self.runs), min(useful, 1.0))
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run is accounted for: after an error in a crew, its runs are not."""
+        in_hand = sum(crew.under_way + len(crew.waiting) for crew in self.crews)
+        return self.ended + in_hand + self.runs.stop - self.next == len(self.runs)
+
+    def forget_rows(self) -> None:
+        """Forget what is kept of the runs that have ended, because it lies elsewhere."""
+        self.rows, self._bytes = [], 0
+
+    def idle_lanes(self, device: jax.Device | None = None) -> Lanes:
+        """Return lanes without runs, on a device."""
+        return _idle_lanes(self._plan, self._limits, *jax.device_put(self._one_run, device))
+
+    def no_rows(self) -> Rows:
+        """Return what is kept of no runs at all."""
+        shapes = self._shapes(None)
+        _, _, ended = _advance.eval_shape(self._plan, *shapes, room=self._room, **_CONTROL)
+        return jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), ended.rows)
+
+    def work(
+        self,
+        *,
+        seconds: float = np.inf,
+        most_bytes: float = np.inf,
+        stop: Callable[[], bool] = bool,
+        callback: Callable[[EscapeProgress], Any] | None = None,
+    ) -> None:
+        """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
+
+        What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
+        leaves the crews in order: they can be saved, and `work` may be called again.
+        """
+        until = time.monotonic() + seconds
+
+        def enough() -> bool:
+            late = time.monotonic() >= until or self._bytes >= most_bytes
+            return late or stop() or self._stop.is_set()
+
+        self._stop.clear()
+        # Configuration that holds in a `with` holds in its thread alone: carry it over.
+        x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
+        precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
+        resting, self.crews = self.crews, []
+
+        def labour(device: jax.Device) -> None:
+            with jax.enable_x64(x64), jax.default_matmul_precision(precision):
+                while (crew := self._next_crew(resting, device)) is not None:
+                    self._employ(crew, device, enough)
+
+        # A thread a device, as a call on a CPU does its work before it returns.
+        blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
+        devices = self._devices[: max(blocks, 1)]
+        with ThreadPoolExecutor(len(devices)) as threads:
+            pending = {threads.submit(labour, device) for device in devices}
+            try:
+                while pending:
+                    timeout = None if callback is None else _SECONDS_A_CALL
+                    done, pending = wait(pending, timeout, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    if callback is not None:
+                        callback(self.progress)
+            finally:
+                self._stop.set()
+                wait(pending)
+                self.crews += resting
+
+    def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
+        """Return a crew with work, a new one if there are runs for it, or None."""
+        with self._lock:
+            if self._stop.is_set():
+                return None
+            if resting:
+                return resting.pop()
+            if self.next == self.runs.stop:
+                return None
+        self._check_memory(device)
+        return Crew(self.idle_lanes(device), waiting=range(0), under_way=0)
+
+    def _shapes(self, device: jax.Device | None) -> tuple[Any, ...]:
+        """Return the arguments of `_advance`, as far as shapes go."""
+        lanes = _idle_lanes.eval_shape(self._plan, self._limits, *self._one_run)
+        starts, keys = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((self._size, *leaf.shape), leaf.dtype), self._one_run
+        )
+        number: Any = jax.ShapeDtypeStruct((), np.int32)
+        queue = Queue(starts, keys, first=number, head=number, size=number)
+        place = None if device is None else jax.sharding.SingleDeviceSharding(device)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            (lanes, queue, self._limits),
+        )
+
+    def _check_memory(self, device: jax.Device) -> None:
+        """Raise MemoryError if the lanes do not fit, before any are made."""
+        leaves, structure = jax.tree.flatten(self._shapes(device))
+        needed = _needed_bytes(self._plan, self._room, structure, tuple(leaves))
+        check_that_it_fits(needed, self._plan.lanes, device)
+
+    def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
+        """Let a crew work until it has nothing to do or has to stop."""
+        crew.lanes = jax.device_put(crew.lanes, device)
+        budget, queue, calls = self._first_budget, None, 0
+        while True:
+            if not crew.waiting:
+                crew.waiting, queue = self._deal(), None
+            if not crew.waiting and not crew.under_way:
+                return
+            if enough():
+                with self._lock:
+                    self.crews.append(crew)
+                return
+            if queue is None:
+                queue = self._queue(crew.waiting, device)
+            started, before = time.monotonic(), int(queue.head)
+            more = self.next < self.runs.stop
+            crew.lanes, head, ended = _advance(
+                self._plan,
+                crew.lanes,
+                queue,
+                self._limits,
+                room=self._room,
+                budget=np.int32(budget),
+                more=np.bool_(more),
+            )
+            queue = queue._replace(head=head)
+            begun, count = int(head) - before, self._keep(ended)
+            crew.waiting = crew.waiting[begun:]
+            crew.under_way += begun - count
+            calls += 1
+            if calls > 1 and int(ended.steps) == budget:  # The first call may have compiled.
+                rate = budget / max(time.monotonic() - started, 1e-9)
+                budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
+
+    def _deal(self) -> range:
+        """Take the next runs from the batch."""
+        with self._lock:
+            dealt = range(self.next, min(self.next + self._size, self.runs.stop))
+            self.next = dealt.stop
+        return dealt
+
+    def _queue(self, waiting: range, device: jax.Device | None) -> Queue:
+        starts, keys = self._source(waiting.start, self._size)
+        numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
+        return Queue(*jax.device_put((starts, keys, *numbers), device))
+
+    def _keep(self, ended: Ended) -> int:
+        """Keep the runs that have ended; return how many."""
+        count = int(ended.count)
+        # All of it, then what counts: a slice on the device would be compiled for every count.
+        rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:count].copy(), ended.rows)
+        with self._lock:
+            if count:
+                self.rows.append(rows)
+            self.ended += count
+            self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
+            self._run_steps += int(rows["steps"].sum())
+            self._lane_steps += int(ended.steps) * self._plan.lanes
+        return count
+
+
+_idle_lanes = jax.jit(idle_lanes, static_argnums=0)
+_advance = jax.jit(advance, static_argnums=0, static_argnames="room", donate_argnums=1)
+_CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
+
+
+@functools.lru_cache(maxsize=64)
+def _needed_bytes(plan: Plan, room: int, structure: Any, leaves: tuple[Any, ...]) -> int | None:
+    """Return what the compiled loop needs; compiled here, it is not compiled again when called."""
+    lanes, queue, limits = jax.tree.unflatten(structure, leaves)
+    lowered = _advance.lower(plan, lanes, queue, limits, room=room, **_CONTROL)
+    return needed_bytes(lowered.compile())
+
+
+def concatenate(rows: Iterable[Rows]) -> Rows:
+    """Join what was kept of runs, in the order of their numbers, which are dropped."""
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    order = np.argsort(joined.pop("run"))
+    return jax.tree.map(lambda leaf: leaf[order], joined)

@@ -1,0 +1,70 @@
+"""Batches in an experiment: numbered checkpoints, gone when the experiment is done."""
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from experiments import resumable
+from jaxopt_course import saddle
+
+SGD = optax.sgd(0.1)
+
+
+def bowl(x):
+    return jnp.sum(x**2)
+
+
+def escape(scale, **options):
+    return resumable.escape(bowl, SGD, scale * jnp.ones((20, 2)), max_steps=200, **options)
+
+
+class Interruption(Exception):
+    pass
+
+
+def test_outside_an_experiment_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resumable.folder() is None
+    assert escape(1.0).steps.tolist() == [200] * 20
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_numbered_in_the_order_of_the_batches(tmp_path):
+    with resumable.into(tmp_path / "kept"):
+        assert [resumable.folder().name for _ in range(2)] == ["000", "001"]
+    with resumable.into(tmp_path / "kept"):
+        assert resumable.folder().name == "000"
+
+
+def test_an_interrupted_experiment_goes_on_with_the_batch_it_was_at(tmp_path, monkeypatch):
+    kept, escape_of_library = tmp_path / "kept", saddle.escape
+
+    def interrupt(progress):
+        raise Interruption
+
+    def interrupted(*arguments, **options):
+        return escape_of_library(*arguments, **options | {"callback": interrupt})
+
+    def experiment():
+        escape(1.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(saddle, "escape", interrupted)
+            escape(2.0)
+
+    with pytest.raises(Interruption), resumable.into(kept):
+        experiment()
+    # The first batch came at once and left nothing; the second was written when it was stopped.
+    assert [path.name for path in kept.iterdir()] == ["001"]
+    with resumable.into(kept):
+        assert escape(1.0).steps.tolist() == [200] * 20
+        with pytest.raises(ValueError, match="of a batch with starts and keys"):
+            escape(3.0)  # another batch than the second was
+        assert kept.is_dir()
+    assert not kept.exists()
+
+
+def test_to_begin_anew_removes_what_was_kept(tmp_path):
+    kept = tmp_path / "kept"
+    (kept / "000").mkdir(parents=True)
+    with resumable.into(kept, anew=True):
+        assert not kept.exists()

@@ -1,0 +1,236 @@
+"""Lanes that are refilled, batches that are interrupted, killed and divided: the same bits."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxopt_course import saddle
+from jaxopt_course.saddle import Stop, _engine, _memory
+from tests.saddle import octopus_batch
+
+SCRIPT = Path(octopus_batch.__file__)
+RUNS = 4000
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A batch that nothing interrupted."""
+    return octopus_batch.to_disk(tmp_path_factory.mktemp("whole"), RUNS, 60)
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_run_has_the_same_bits_in_whichever_lane_and_after_whomever(stored):
+    whole = stored.load()
+    assert set(whole.reason.tolist()) == {Stop.TARGET_VALUE}
+    assert len(np.unique(whole.steps)) > 20  # lanes were given up at all times
+    few = np.array([3, 500, RUNS - 1])
+
+    def draw(number):
+        """As the documentation of `escape_to_disk` has it."""
+        for_start, for_noise = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
+        return octopus_batch.OCTOPUS.init(for_start), for_noise
+
+    alone = octopus_batch.in_memory(*jax.vmap(draw)(few))
+    assert_same(alone, jax.tree.map(lambda leaf: leaf[few], whole))
+
+
+def test_lanes_do_not_wait_for_the_slowest_run():
+    # One run in ten takes 50 times as long as the others.
+    seen = []
+    starts = jnp.where(jnp.arange(4000) % 10 == 0, 1.0, 1e-2)[:, None]
+    runs = saddle.escape(
+        lambda x: jnp.sum(x**2),
+        optax.sgd(0.005),
+        starts,
+        max_steps=2000,
+        target_value=0.9e-4,
+        lanes=8,
+        devices=jax.devices()[:1],
+        callback=seen.append,
+    )
+    steps = np.asarray(runs.steps)
+    assert steps[0] > 50 * steps[1]
+    assert seen[-1][:2] == (4000, 4000)
+    assert 0.9 < seen[-1].useful <= 1
+    # In blocks of 8, nearly all would be as slow as their slowest.
+    in_blocks = steps.sum() / (8 * steps.reshape(-1, 8).max(axis=1).sum())
+    assert in_blocks < 0.4
+
+
+class Interruption(Exception):
+    """Stands for Ctrl-C or what a signal handler raises."""
+
+
+def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
+    stored, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_engine, "_SECONDS_A_CALL", 0.005)
+    ended = []
+
+    def interrupt(progress):
+        ended.append(progress.ended)
+        raise Interruption
+
+    for devices in (1, 2):
+        with pytest.raises(Interruption):
+            octopus_batch.to_disk(
+                tmp_path, RUNS, 60, callback=interrupt, devices=jax.devices()[:devices]
+            )
+    assert ended == sorted(ended)
+    assert ended[-1] < RUNS
+    resumed = octopus_batch.to_disk(tmp_path, RUNS, 60)
+    assert_same(resumed.load(), stored.load())
+
+
+def test_a_finished_batch_is_read_and_not_computed_again(stored, monkeypatch):
+    monkeypatch.setattr(_engine.Engine, "_employ", None)
+    assert_same(octopus_batch.to_disk(stored.folder, RUNS, 60).load(), stored.load())
+
+
+def test_a_batch_in_memory_goes_on_from_its_checkpoint(tmp_path):
+    def interrupt(progress):
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        octopus_batch.in_memory(
+            *octopus_batch.starts(300), checkpoint=tmp_path, callback=interrupt, record_every=100
+        )
+    assert (tmp_path / "process-0-of-1").is_dir()
+    resumed = octopus_batch.in_memory(
+        *octopus_batch.starts(300), checkpoint=tmp_path, record_every=100
+    )
+    assert_same(resumed, octopus_batch.in_memory(*octopus_batch.starts(300), record_every=100))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runs": RUNS - 1}, "runs = 4000, this one has 3999"),
+        ({"lanes": 8}, "lanes = 16, this one has 8"),
+        ({"target_value": -1.0}, "target_value = .*, this one has -1.0"),
+        ({"key": jax.random.key(1)}, r"key = \[0, 0\], this one has \[0, 1\]"),
+    ],
+    ids=["runs", "lanes", "target", "key"],
+)
+def test_a_checkpoint_of_another_batch_is_refused(stored, changes, message):
+    with pytest.raises(ValueError, match=message):
+        octopus_batch.to_disk(stored.folder, every=60, **{"runs": RUNS} | changes)
+
+
+def test_a_checkpoint_of_more_processes_is_refused(tmp_path):
+    (tmp_path / "process-1-of-4").mkdir()
+    with pytest.raises(ValueError, match="has process-1-of-4, this batch has 1 processes"):
+        octopus_batch.in_memory(*octopus_batch.starts(10), checkpoint=tmp_path)
+
+
+def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        saddle.StoredRuns(tmp_path).load()
+
+
+def test_starts_without_a_finite_gradient_end_at_once_and_harm_nobody(tmp_path):
+    def fun(x):
+        return jnp.sum(x**1.5)
+
+    stored = saddle.escape_to_disk(
+        fun,
+        optax.sgd(1e-4),
+        lambda key: jax.random.normal(key, (1,)),
+        jax.random.key(0),
+        runs=100,
+        folder=tmp_path,
+        max_steps=10,
+        lanes=8,
+    )
+    runs = stored.load()
+    diverged = runs.reason == Stop.DIVERGED
+    assert 30 < diverged.sum() < 70
+    assert np.all(runs.steps[diverged] == 0)
+    assert np.all(runs.steps[~diverged] == 10)
+    assert np.all(np.isfinite(runs.value[~diverged]))
+
+
+def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(_memory, "_free_bytes", lambda device: 2**14)
+    monkeypatch.setattr(_engine.Engine, "_employ", None)
+    with pytest.raises(MemoryError, match=r"lanes=256 need .* GiB on .* free; lanes=\d+ would fit"):
+        octopus_batch.in_memory(*octopus_batch.starts(10), lanes=256)
+
+
+@pytest.mark.parametrize(
+    ("free", "cure"),
+    [(100, None), (99, "lanes=32 would fit"), (60, "lanes=32 would fit"), (1, "not even one lane")],
+)
+def test_the_lanes_that_would_fit_are_named(free, cure):
+    device = jax.devices()[0]
+    if cure is None:
+        _memory.check_that_it_fits(100, 64, device, free)
+        return
+    with pytest.raises(MemoryError, match=cure):
+        _memory.check_that_it_fits(100, 64, device, free)
+
+
+def start(folder, *arguments):
+    """Start `octopus_batch` in a process of its own."""
+    environment = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONPATH=os.getcwd())
+    environment.pop("XLA_FLAGS", None)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.nightly)])
+def test_a_batch_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, kills):
+    runs = 100 * (kills + 10)
+    random = np.random.default_rng(0)
+    for _ in range(kills):
+        with start(tmp_path / "killed", "--runs", runs, "--every", 0.02) as process:
+            process.stdout.readline()  # it works
+            try:
+                process.wait(random.uniform(0, 0.3))
+            except subprocess.TimeoutExpired:
+                process.kill()
+    resumed = octopus_batch.to_disk(tmp_path / "killed", runs, 60)
+    whole = octopus_batch.to_disk(tmp_path / "whole", runs, 60)
+    assert_same(resumed.load(), whole.load())
+
+
+def test_sigterm_leaves_a_checkpoint_and_exits_with_status_75(stored, tmp_path):
+    with start(tmp_path, "--runs", RUNS, "--every", 3600) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, output
+    assert_same(octopus_batch.to_disk(tmp_path, RUNS, 60).load(), stored.load())
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.nightly)])
+def test_several_processes_get_the_bits_of_one(tmp_path, processes):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    runs = 2 * processes + 51  # shares of different sizes
+    common = ("--runs", runs, "--processes", processes, "--port", port, "--process")
+    started = [start(tmp_path, *common, process) for process in range(processes)]
+    outputs = [process.communicate(timeout=240)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * processes, outputs
+    one = octopus_batch.arrays(octopus_batch.in_memory(*octopus_batch.starts(runs)))
+    for process in range(processes):
+        with np.load(tmp_path / f"results-{process}.npz") as found:
+            assert_same({name: found[name] for name in one}, one)
