@@ -24,15 +24,11 @@ def start() -> None:
     """
     import jax
 
-    told = {
-        argument: int(os.environ[name])
-        for argument, name in (
-            ("num_processes", "JAX_NUM_PROCESSES"),
-            ("process_id", "JAX_PROCESS_ID"),
-        )
-        if name in os.environ
-    }
-    jax.distributed.initialize(**told)
+    count, number = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
+    jax.distributed.initialize(
+        num_processes=None if count is None else int(count),
+        process_id=None if number is None else int(number),
+    )
 
 
 def is_first() -> bool:

@@ -21,20 +21,17 @@ _folders: ContextVar[Iterator[Path] | None] = ContextVar("folders", default=None
 
 
 @contextlib.contextmanager
-def into(folder: Path, *, anew: bool = False) -> Iterator[None]:
-    """Keep the checkpoints of the block in a folder, which a block that ends well removes.
-
-    Args:
-        folder: The folder; it is made if there is anything to write.
-        anew: Remove what is there first.
-    """
-    if anew:
-        shutil.rmtree(folder, ignore_errors=True)
+def into(folder: Path) -> Iterator[None]:
+    """Keep the checkpoints of the block in a folder, made when there is anything to write."""
     token = _folders.set(folder / f"{number:03}" for number in itertools.count())
     try:
         yield
     finally:
         _folders.reset(token)
+
+
+def forget(folder: Path) -> None:
+    """Remove a folder of checkpoints, if there is one, because its results are stored."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

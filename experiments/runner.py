@@ -75,7 +75,8 @@ class Job:
             dataset = None if force else kept.load()
             if redraw and (former := self.stored()):
                 dataset = former.dataset()
-            if processes.agree(dataset is None):
+            computed = processes.agree(dataset is None)
+            if dataset is None:
                 dataset = self._compute(command, console, anew=force)
             data = store.encode(dataset)
             keep(data)
@@ -85,19 +86,29 @@ class Job:
             store.write_file(staging / "claims.json", json.dumps(claims, indent=1))
             about = json.loads(dataset.attrs[ABOUT])
             store.write_file(staging / "config.json", json.dumps(about, indent=1))
+        if computed:
+            processes.agree(True)  # It is written: now nobody needs checkpoints.
+            resumable.forget(self._checkpoints)
         return store.Result(self.folder, about)
 
     def assist(self, console: Console) -> None:
         """Compute what another process writes, if that one finds that it has to be computed."""
         if processes.agree(False):
             self._compute("", console)
+            processes.agree(True)
+            resumable.forget(self._checkpoints)
+
+    @property
+    def _checkpoints(self) -> Path:
+        """Folder of the checkpoints; what a preset was before it was changed has another."""
+        return self.folder.with_name(f".{self.folder.name}.{store.digest(self.config)}")
 
     def _compute(self, command: str, console: Console, *, anew: bool = False) -> "xr.Dataset":
         """Run the experiment; the data carry what they were computed by."""
         started = time.perf_counter()
-        # Its name holds the config: what a preset was before it was changed must not be continued.
-        checkpoints = self.folder.with_name(f".{self.folder.name}.{store.digest(self.config)}")
-        with progress.display(console), resumable.into(checkpoints, anew=anew):
+        if anew:
+            resumable.forget(self._checkpoints)
+        with progress.display(console), resumable.into(self._checkpoints):
             dataset = self.module.run(self.config)
         about = self._about(command, time.perf_counter() - started)
         return dataset.assign_attrs({ABOUT: json.dumps(about)})

@@ -1,4 +1,4 @@
-"""Batches in an experiment: numbered checkpoints, gone when the experiment is done."""
+"""Batches in an experiment: numbered checkpoints, which an interrupted one goes on from."""
 
 import jax.numpy as jnp
 import optax
@@ -59,12 +59,6 @@ def test_an_interrupted_experiment_goes_on_with_the_batch_it_was_at(tmp_path, mo
         assert escape(1.0).steps.tolist() == [200] * 20
         with pytest.raises(ValueError, match="of a batch with starts and keys"):
             escape(3.0)  # another batch than the second was
-        assert kept.is_dir()
-    assert not kept.exists()
-
-
-def test_to_begin_anew_removes_what_was_kept(tmp_path):
-    kept = tmp_path / "kept"
-    (kept / "000").mkdir(parents=True)
-    with resumable.into(kept, anew=True):
-        assert not kept.exists()
+    resumable.forget(kept)
+    assert not list(tmp_path.iterdir())
+    resumable.forget(kept)  # there is none, and that is all right
