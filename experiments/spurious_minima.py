@@ -15,7 +15,8 @@ rounding. A family is what has one value; its value is to agree to the six digit
 
 Section: Landscape and saddles
 Command: python -m experiments run spurious_minima
-Cost: quick 25 s; paper hours, not yet run to its end; on 2 quiet cores
+Cost: quick 25 s on 2 quiet cores, 80 s of processor time with everything to compile; paper hours,
+    not yet run to its end
 Last result: all 9 claims of quick hold; of paper, k = n = 6 to 12 with 1,000 runs each: 3, 60, 125,
     225, 349, 449 and 564 failures (published 3, 55, 126, 218, 346, 455, 585), all 1,775 certified,
     21 of 21 claims hold; k >= 13 and spare students are not run yet (2026-11-24, 2 cores)
