@@ -127,9 +127,10 @@ def spectral_density(
         num_probes: Random vectors, two at least; they are run one after another.
         key: Typed PRNG key.
         reorthogonalize: Whether to orthogonalize every Lanczos vector against all before it, for
-            memory of num_steps n numbers and about half as much time again. Without it, converged
-            eigenvalues appear more than once and share their weight, which moved the density by
-            1e-6 (float64) to 4e-5 (float32) where it was measured.
+            memory of num_steps n numbers and, for each step, time like that of reading all of them:
+            six times as much in all where products are cheap. Without it, converged eigenvalues
+            appear more than once and share their weight, which moved the density by 1e-6 (float64)
+            to 4e-5 (float32) where it was measured.
 
     Returns:
         The quadrature rules, with methods `density`, `cumulative`, `moments` and `expectation`.
