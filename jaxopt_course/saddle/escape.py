@@ -31,6 +31,7 @@ from jaxopt_course._checks import (
     check_integer,
     check_key,
     check_not_empty,
+    check_number,
     check_objective,
     check_path,
     check_positive,
@@ -168,6 +169,7 @@ def escape(
     """
     check_rule(optimizer)
     runs = _check_batch(starts, keys, optimizer)
+    check_rule(optimizer, None if keys is None else keys[0])
     check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
     check_integer(max_steps=max_steps, record_every=record_every, lanes=lanes)
     check_positive(
@@ -178,7 +180,7 @@ def escape(
         record_every=record_every,
         lanes=lanes,
     )
-    check_limits(epsilon, hessian_lipschitz)
+    check_limits(target_value, epsilon, hessian_lipschitz)
     check_callable(callback=callback)
     check_path("checkpoint", checkpoint)
     if record_every is None and (record_params or record_min_eigenvalue):
@@ -234,17 +236,24 @@ def _as_runs(plan: Plan, rows: Rows) -> EscapeRuns:
     return EscapeRuns(record=record, **rows)
 
 
-def check_rule(optimizer: Any) -> None:
-    """Raise TypeError unless `optimizer` is one, or a function that may return one."""
-    if not callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "optimizer must be an optax.GradientTransformation or a function from a key to one, "
-            f"got {optimizer!r}"
-        )
+def check_rule(optimizer: Any, key: Any = None) -> None:
+    """Raise TypeError unless `optimizer` is one, or a function that makes one of a key."""
+    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
+    made = optimizer
+    if callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
+        if key is None:
+            return
+        try:
+            made = optimizer(key)
+        except TypeError as error:
+            raise TypeError(f"{wanted}, but of a key it says: {error}") from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(f"{wanted}, got {made!r}")
 
 
-def check_limits(epsilon: Any, hessian_lipschitz: Any) -> None:
-    """Raise ValueError where one of the two is given alone."""
+def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> None:
+    """Raise unless all are numbers, and the last two given together."""
+    check_number(target_value=target_value)
     if (epsilon is None) != (hessian_lipschitz is None):
         raise ValueError(
             "epsilon and hessian_lipschitz must be given together, got "

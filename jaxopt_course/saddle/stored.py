@@ -139,8 +139,8 @@ def escape_to_disk(
     check_not_empty("init", start)
     check_real_floating("init", start)
     check_objective("fun", fun, start)
-    check_rule(optimizer)
-    check_limits(epsilon, hessian_lipschitz)
+    check_rule(optimizer, key)
+    check_limits(target_value, epsilon, hessian_lipschitz)
     devices = local_devices(devices)
     batch = jax.tree.map(lambda leaf: leaf[None], start)
     plan = Plan(
