@@ -9,8 +9,8 @@ each activation's learning rate the best of the same grid (lowest mean over seed
 Section: Techniques of network training
 Command: python -m experiments run activations
 Cost: quick 55 s of processor time, compilation included, on 2 cores
-Last result: 3 of 4 claims hold: tanh is faster than ReLU here, 0.70 ± 0.12 of its epochs, n = 5
-    (2026-11-23, quick)
+Last result: 3 of 4 claims hold: tanh is faster than ReLU here, 0.70 ± 0.12 of its epochs, n = 5; no
+    activation's best rate is at an edge of the grid (2026-11-27, quick)
 """
 
 import dataclasses

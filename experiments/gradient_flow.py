@@ -16,7 +16,7 @@ Section: Techniques of network training
 Command: python -m experiments run gradient_flow
 Cost: quick 71 s of processor time, compilation included, on 2 cores
 Last result: all 6 claims hold; the worst of 28 predictions is off by 0.003 decades a layer, n = 10
-    (2026-11-23, quick)
+    (2026-11-27, quick)
 """
 
 import dataclasses

@@ -24,8 +24,8 @@ Section: Adaptive methods
 Command: python -m experiments run marginal_value
 Cost: quick 44 s, 74 s of processor time, compilation included, on 2 cores; paper wants an
     accelerator
-Last result: 11 of 12 claims hold; gap at size 3 6.1 ± 1.1 points, at the rates best on the test
-    1.6 ± 0.3, n = 10; on digits the paper's order is reversed: SGD 5.3 %, Adam 4.6 % (2026-11-24,
+Last result: 11 of 12 claims hold; gap at size 3 6.2 ± 1.0 points, at the rates best on the test
+    1.6 ± 0.3, n = 10; on digits the paper's order is reversed: SGD 5.3 %, Adam 4.6 % (2026-11-27,
     quick)
 """
 

@@ -104,13 +104,16 @@ def _elementwise(
 
         def step(gradient, old_g, old_x):
             wide, previous = widen(gradient), widen(old_x)
-            squares = abs_square(wide)
-            e_g = (1 - rho) * squares + rho * widen(old_g)
-            e_x = (1 - rho) * ((previous + eps) / _guarded(e_g, eps) * squares) + rho * previous
+            squares = (1 - rho) * abs_square(wide)
+            e_g = squares + rho * widen(old_g)
+            guarded = _guarded(e_g, eps)
+            e_x = (previous + eps) / guarded * squares + rho * previous
             # sqrt(e_x[t-1] + eps) / sqrt(e_g[t] + eps) in terms of e_x[t]. A step that read the old
             # average would make XLA copy it before the new one takes its place.
-            divisor = rho * (e_g + eps) + (1 - rho) * squares
-            ascent = jnp.sqrt((e_x + rho * eps) / _nonzero(divisor)) * wide
+            divisor = squares + rho * guarded
+            if not (is_concrete_number(rho) and rho > 0):
+                divisor = _nonzero(divisor)
+            ascent = jnp.sqrt((e_x + rho * eps) / divisor) * wide
             return cast(ascent, gradient.dtype), cast(e_g, old_g.dtype), cast(e_x, old_x.dtype)
 
         updates, e_g, e_x = map_leaves(step, updates, state.e_g, state.e_x)

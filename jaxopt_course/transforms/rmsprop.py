@@ -61,7 +61,7 @@ class RMSPropState(NamedTuple):
         nu: Average of the squared gradients, a pytree like the parameters.
     """
 
-    count: jax.typing.ArrayLike | None
+    count: Any
     nu: optax.Updates
 
 
@@ -74,7 +74,7 @@ class CenteredRMSPropState(NamedTuple):
         variance: Average of the squared gradients minus `|mu|^2`, likewise; never negative.
     """
 
-    count: jax.typing.ArrayLike | None
+    count: Any
     mu: optax.Updates
     variance: optax.Updates
 
