@@ -170,7 +170,9 @@ def scale_by_nesterov(
 
         def step(gradient, look_ahead):
             wide = widen(gradient)
-            new = decay * (widen(look_ahead) - wide)
+            # Not decay * (look_ahead - wide): XLA computes a product by a scalar twice, once from
+            # the old look-ahead, which it then copies before the new one takes its place.
+            new = decay * widen(look_ahead) - decay * wide
             return cast(wide - new, gradient.dtype), cast(new, look_ahead.dtype)
 
         updates, look_ahead = map_leaves(step, updates, state.look_ahead)
