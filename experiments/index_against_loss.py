@@ -33,6 +33,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -112,7 +113,7 @@ def run(config: Config) -> xr.Dataset:
             fun,
             starts,
             method="eigenvector_following",
-            index=wanted,
+            index=jnp.asarray(wanted),
             max_steps=config.max_steps,
             canonical=outputs,
             max_points=len(family),

@@ -27,21 +27,22 @@ def verdicts(dataset):
 
 
 def test_clipping_carries_descent_past_the_cliff(learnt):
-    assert verdicts(learnt) == [True] * 6
+    assert verdicts(learnt) == [True] * 7
 
 
 def test_each_claim_fails_when_its_data_are_wrong(learnt):
     exchanged = learnt.isel(clipping=[1, 0]).assign_coords(clipping=clipping.CLIPPING)
     exchanged["slope"] = exchanged.slope * 0 + 1
-    assert verdicts(exchanged) == [False] * 6
+    assert verdicts(exchanged) == [False] * 7
 
 
 def test_a_network_that_diverges_at_the_last_step_has_not_learnt(learnt):
     learnt.loss[1, 0, -1] = np.nan
     assert clipping.claims(learnt)[-1].measured.startswith("9 of 10")
+    assert verdicts(learnt) == [True] * 6 + [False]  # most, not every one
     # Half of the networks may fail by accident.
     learnt.loss[1, :5, -1] = np.nan
-    assert verdicts(learnt) == [True] * 5 + [False]
+    assert verdicts(learnt) == [True] * 5 + [False] * 2
 
 
 def test_the_networks_start_alike_and_see_the_same_data(dataset):
