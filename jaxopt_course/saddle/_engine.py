@@ -155,7 +155,7 @@ class Engine:
 
         def labour(device: jax.Device) -> None:
             with jax.enable_x64(x64), jax.default_matmul_precision(precision):
-                while (crew := self._next_crew(resting, device)) is not None:
+                while not enough() and (crew := self._next_crew(resting, device)) is not None:
                     self._employ(crew, device, enough)
 
         # A thread a device, as a call on a CPU does its work before it returns.
@@ -179,8 +179,6 @@ class Engine:
     def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
         """Return a crew with work, a new one if there are runs for it, or None."""
         with self._lock:
-            if self._stop.is_set():
-                return None
             if resting:
                 return resting.pop()
             if self.next == self.runs.stop:

@@ -2,7 +2,7 @@
 
 Times to escape are heavy-tailed: most runs of a batch end long before the last. So a run that has
 ended leaves its lane, and the next of the queue takes it over, within the compiled loop, whenever
-more than a sixteenth of the lanes have ended. Runs that are recorded go through in whole blocks
+more than a sixteenth of the lanes are free. Runs that are recorded go through in whole blocks
 instead: then all lanes write their entries in one place.
 """
 
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course._batching import lane_axis
-from jaxopt_course.saddle._lanes import RUNNING, Ended, Lanes, Limits, Plan, Queue
+from jaxopt_course.saddle._lanes import IDLE, RUNNING, Ended, Lanes, Limits, Plan, Queue
 from jaxopt_course.saddle._steps import Program
 
 _WAITING = 16
-"""Lanes are refilled when more than one in this many has ended."""
+"""Lanes are refilled when more than one in this many is without a run."""
 
 
 def advance(
@@ -59,8 +59,8 @@ def advance(
         steps=jnp.zeros((), jnp.int32),
     )
 
-    def waiting(lanes: Lanes) -> jax.Array:
-        return jnp.sum(lanes.reason >= 0, dtype=jnp.int32)
+    def vacant(lanes: Lanes) -> jax.Array:
+        return jnp.sum(lanes.reason != RUNNING, dtype=jnp.int32)
 
     def any_running(lanes: Lanes) -> jax.Array:
         return jnp.any(lanes.reason == RUNNING)
@@ -68,7 +68,7 @@ def advance(
     def may_step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         lanes, taken, until, patient = carry
         in_time = (taken < budget) & (lanes.clock < until)
-        return in_time & (waiting(lanes) <= patient) & any_running(lanes)
+        return in_time & (vacant(lanes) <= patient) & any_running(lanes)
 
     def step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> Any:
         lanes, taken, until, patient = carry
@@ -87,7 +87,7 @@ def advance(
         if plan.record_every is not None:
             lanes = program.record(lanes, stretch)
         ended = ended._replace(steps=taken)
-        leave = (waiting(lanes) > patient) | ~any_running(lanes)
+        leave = (vacant(lanes) > patient) | ~any_running(lanes)
         return jax.lax.cond(leave, exchange, lambda *carry: carry, lanes, head, ended)
 
     def exchange(lanes: Lanes, head: jax.Array, ended: Ended) -> tuple[Lanes, jax.Array, Ended]:
@@ -97,9 +97,8 @@ def advance(
 
     def goes_on(carry: tuple[Lanes, jax.Array, Ended]) -> jax.Array:
         lanes, head, ended = carry
-        unfinished = any_running(lanes) | (waiting(lanes) > 0) | (head < queue.size)
-        free = jnp.sum(lanes.reason < RUNNING, dtype=jnp.int32)
-        asks_in_vain = more & (head >= queue.size) & (free > 0)
+        unfinished = jnp.any(lanes.reason != IDLE) | (head < queue.size)
+        asks_in_vain = more & (head >= queue.size) & jnp.any(lanes.reason == IDLE)
         fits = ended.count <= room - plan.lanes
         return unfinished & ~asks_in_vain & fits & (ended.steps < budget)
 

@@ -14,7 +14,8 @@ import optax
 import pytest
 
 from jaxopt_course import saddle
-from jaxopt_course.saddle import Stop, _engine, _memory
+from jaxopt_course.saddle import Stop, _batch, _engine, _memory
+from jaxopt_course.saddle._lanes import Limits, Plan
 from tests.saddle import octopus_batch
 
 SCRIPT = Path(octopus_batch.__file__)
@@ -92,6 +93,23 @@ def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
     assert ended[-1] < RUNS
     resumed = octopus_batch.to_disk(tmp_path, RUNS, 60)
     assert_same(resumed.load(), stored.load())
+
+
+def test_a_pause_leaves_no_more_crews_than_devices():
+    starts, keys = octopus_batch.starts(2000)
+    limits = Limits(octopus_batch.TO_THE_MINIMUM["target_value"], None, None)
+    plan = Plan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = _batch.Batch(starts, keys).take
+    engine = _engine.Engine(plan, limits, source, range(2000), tuple(jax.devices()[:2]))
+    pauses = 0
+    while not engine.finished:
+        engine.work(seconds=0.01)
+        pauses += 1
+        assert len(engine.crews) <= 2
+        assert engine.whole
+    assert pauses > 2
+    # Two crews at work on what is dealt in pieces leave few steps unused, pauses or not.
+    assert engine.progress.useful > 0.85
 
 
 def test_a_finished_batch_is_read_and_not_computed_again(stored, monkeypatch):
