@@ -116,7 +116,11 @@ def complete(
                 if engine.whole:
                     checkpoints.save(engine)
                 raise
-        return list(engine.rows) if not checkpoints.exist else stored_parts(checkpoints.folder)
+        return (
+            list(engine.rows)
+            if not checkpoints.exist
+            else stored_parts(checkpoints.folder, engine.no_rows())
+        )
 
 
 def gather(rows: Rows, runs: int) -> Rows:

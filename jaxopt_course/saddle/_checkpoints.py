@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxopt_course.saddle import _arrays
+from jaxopt_course.saddle._arrays import ArraysHandler, ArraysRestore, ArraysSave
 from jaxopt_course.saddle._engine import Crew, Engine, Rows
 
 
@@ -82,7 +83,7 @@ class RunCheckpoints:
         parts = self._parts
         if engine.rows:
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *engine.rows)
-            ended.save(number, args=ocp.args.StandardSave(rows))
+            ended.save(number, args=ArraysSave(_arrays.flatten(rows)))
             parts = [*parts, number]
         state = {
             "next": engine.next,
@@ -93,12 +94,13 @@ class RunCheckpoints:
                 for crew in engine.crews
             ],
         }
-        lanes = {
-            f"lanes{i}": ocp.args.StandardSave(_plain(crew.lanes))
-            for i, crew in enumerate(engine.crews)
-        }
-        about = ocp.args.JsonSave({"about": self._about, "state": state})
-        crews.save(number, args=ocp.args.Composite(json=about, **lanes))
+        crews.save(
+            number,
+            args=ocp.args.Composite(
+                json=ocp.args.JsonSave({"about": self._about, "state": state}),
+                lanes=ArraysSave(_arrays.flatten([crew.lanes for crew in engine.crews])),
+            ),
+        )
         # Only now do these rows lie on disk for good.
         self._parts = parts
         engine.forget_rows()
@@ -127,20 +129,25 @@ class RunCheckpoints:
     def _take_up(self, engine: Engine, crews: ocp.CheckpointManager, state: dict[str, Any]) -> None:
         self._parts = state["parts"]
         engine.next, engine.ended = state["next"], state["ended"]
-        idle = engine.idle_lanes()
-        like = ocp.args.StandardRestore(_plain(idle))
-        names = [f"lanes{i}" for i in range(len(state["crews"]))]
-        leaves = crews.restore(
-            crews.latest_step(), args=ocp.args.Composite(**dict.fromkeys(names, like))
-        )
+        like = [engine.idle_lanes()] * len(state["crews"])
+        read = crews.restore(crews.latest_step(), args=ocp.args.Composite(lanes=ArraysRestore()))
         engine.crews = [
-            Crew(_like(idle, leaves[name]), range(*crew["waiting"]), crew["under_way"])
-            for name, crew in zip(names, state["crews"], strict=True)
+            Crew(lanes, range(*crew["waiting"]), crew["under_way"])
+            for lanes, crew in zip(
+                _arrays.unflatten(read["lanes"], like), state["crews"], strict=True
+            )
         ]
 
 
-def stored_parts(folder: Path) -> Iterator[Rows]:
+def stored_parts(folder: Path, like: Rows | None = None) -> Iterator[Rows]:
     """Read the results in the folder of one process, or of all, part by part.
+
+    Args:
+        folder: The folder.
+        like: Rows of the same structure; without, what lies deeper is named by its path.
+
+    Yields:
+        What is kept of the runs of one part.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
@@ -152,59 +159,40 @@ def stored_parts(folder: Path) -> Iterator[Rows]:
         with contextlib.ExitStack() as stack:
             crews, ended = _managers(stack, process)
             for part in _read_json(crews)["state"]["parts"]:
-                yield dict(ended.restore(part, args=ocp.args.StandardRestore()))
+                arrays = dict(ended.restore(part, args=ArraysRestore()))
+                yield _arrays.by_name(arrays) if like is None else _arrays.unflatten(arrays, like)
 
 
 def _managers(
     stack: contextlib.ExitStack, folder: Path
 ) -> tuple[ocp.CheckpointManager, ocp.CheckpointManager]:
     """Open what manages the crews and the parts in the folder of one process."""
-    crews, ended = _manager(folder / "crews", keep=1), _manager(folder / "ended", keep=None)
-    return stack.enter_context(crews), stack.enter_context(ended)
+    process = jax.process_index()
+    # Every process for itself: each writes its own files and waits for nobody.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process,
+        active_processes={process},
+        barrier_sync_key_prefix=f"process{process}",
+    )
+    json = ocp.JsonCheckpointHandler(multiprocessing_options=alone)
+    handlers = {"crews": {"json": json, "lanes": ArraysHandler()}, "ended": ArraysHandler()}
+    managers = []
+    for name, keep in (("crews", 1), ("ended", None)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        options = ocp.CheckpointManagerOptions(
+            create=False,
+            max_to_keep=keep,
+            enable_async_checkpointing=False,
+            multiprocessing_options=alone,
+        )
+        manager = ocp.CheckpointManager(
+            folder / name, options=options, item_handlers=handlers[name]
+        )
+        managers.append(stack.enter_context(manager))
+    crews, ended = managers
+    return crews, ended
 
 
 def _read_json(crews: ocp.CheckpointManager) -> dict[str, Any]:
     args = ocp.args.Composite(json=ocp.args.JsonRestore())
     return crews.restore(crews.latest_step(), args=args)["json"]
-
-
-def _manager(folder: Path, keep: int | None) -> ocp.CheckpointManager:
-    folder.mkdir(parents=True, exist_ok=True)
-    process = jax.process_index()
-    return ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(
-            create=False,
-            max_to_keep=keep,
-            enable_async_checkpointing=False,
-            # Every process for itself: nobody waits for the others.
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                primary_host=process,
-                active_processes={process},
-                barrier_sync_key_prefix=f"process{process}",
-            ),
-        ),
-    )
-
-
-def _plain(lanes: Any) -> dict[str, np.ndarray]:
-    """Return the leaves by number, on the host, keys as their data."""
-    return {
-        str(i): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for i, leaf in enumerate(jax.tree.leaves(lanes))
-    }
-
-
-def _like(lanes: Any, plain: dict[str, np.ndarray]) -> Any:
-    """Put back leaves of `_plain` into the structure of `lanes`."""
-    leaves, treedef = jax.tree.flatten(lanes)
-    for i, leaf in enumerate(leaves):
-        leaves[i] = plain[str(i)]
-        if _is_key(leaf):
-            data = jnp.asarray(plain[str(i)])
-            leaves[i] = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    return jax.tree.unflatten(treedef, leaves)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

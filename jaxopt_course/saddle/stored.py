@@ -40,9 +40,12 @@ class StoredRuns:
 
     Attributes:
         folder: The folder, as given to `escape_to_disk`.
+        like: What is kept of no runs at all, which gives the parameters their structure. Without,
+            the leaves of a tree are in a dict, each by its path.
     """
 
     folder: Path
+    like: dict[str, Any] | None = None
 
     def parts(self) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
         """Read the runs that have ended, part by part, in the order in which they did.
@@ -50,7 +53,7 @@ class StoredRuns:
         Yields:
             The numbers of the runs of a part, and the runs, of NumPy arrays.
         """
-        for rows in stored_parts(self.folder):
+        for rows in stored_parts(self.folder, self.like):
             numbers = rows.pop("run")
             yield numbers, EscapeRuns(record=None, **rows)
 
@@ -60,7 +63,7 @@ class StoredRuns:
         Raises:
             ValueError: If not all of them have ended.
         """
-        parts = list(stored_parts(self.folder))
+        parts = list(stored_parts(self.folder, self.like))
         if not parts:
             raise ValueError(f"{self.folder} holds no run that has ended")
         return EscapeRuns(record=None, **concatenate(parts))
@@ -156,15 +159,16 @@ def escape_to_disk(
     source = partial(_draw, init, key)
     numbers = _batch.share(runs)
     about = {"runs": runs, "key": str(jax.random.key_data(key).tolist())}
+    engine = Engine(plan, limits, source, numbers, devices)
     _batch.complete(
-        Engine(plan, limits, source, numbers, devices),
+        engine,
         checkpoint=folder,
         every=checkpoint_every,
         about=lambda: _batch.describe(plan, limits, devices[0]) | about,
         always=True,
         callback=callback,
     )
-    return StoredRuns(Path(folder))
+    return StoredRuns(Path(folder), engine.no_rows())
 
 
 @partial(jax.jit, static_argnums=(0, 3))

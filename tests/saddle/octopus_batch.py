@@ -2,8 +2,8 @@
 
     python octopus_batch.py FOLDER [--runs N] [--every SECONDS] [--processes N --process I --port P]
 
-With `--processes` the runs are those of `saddle.escape`, divided among that many processes, and
-each writes what it got to FOLDER/results-I.npz; else they go to disk by `saddle.escape_to_disk`.
+The runs go to disk by `saddle.escape_to_disk`. With `--processes` that many divide them, in
+FOLDER/disk, and those of `saddle.escape`, of which each writes what it got to FOLDER/results-I.npz.
 """
 
 import argparse
@@ -77,6 +77,7 @@ def main():
         to_disk(options.folder, options.runs, options.every, callback=announce)
         return
     jax.distributed.initialize(f"localhost:{options.port}", options.processes, options.process)
+    to_disk(f"{options.folder}/disk", options.runs, options.every)
     found = in_memory(*starts(options.runs), checkpoint=f"{options.folder}/checkpoint")
     np.savez(f"{options.folder}/results-{options.process}.npz", **arrays(found))
 

@@ -246,8 +246,14 @@ def test_several_processes_get_the_bits_of_one(tmp_path, processes):
     runs = 2 * processes + 51  # shares of different sizes
     common = ("--runs", runs, "--processes", processes, "--port", port, "--process")
     started = [start(tmp_path, *common, process) for process in range(processes)]
-    outputs = [process.communicate(timeout=240)[0] for process in started]
+    try:
+        outputs = [process.communicate(timeout=250)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0] * processes, outputs
+    on_disk = saddle.StoredRuns(tmp_path / "disk").load()  # of all processes
+    assert_same(on_disk, octopus_batch.to_disk(tmp_path / "one", runs, 60).load())
     one = octopus_batch.arrays(octopus_batch.in_memory(*octopus_batch.starts(runs)))
     for process in range(processes):
         with np.load(tmp_path / f"results-{process}.npz") as found:
