@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import _naive
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -170,24 +171,8 @@ def numpy_loop(starts: np.ndarray, steps: int) -> Contender:
 
 
 def vmapped_loop(starts: np.ndarray, steps: int) -> Contender:
-    def perturb(key):
-        def init(params):
-            del params
-            return key, jnp.int32(steps)
-
-        def update(updates, state, params=None, *, grad, **extra_args):
-            del params, extra_args
-            key, since_last = state
-            key, drawn = jax.random.split(key)
-            normal = jax.random.normal(drawn, (DIMENSION + 2,))
-            noise = RADIUS * normal[:DIMENSION] / jnp.linalg.norm(normal)
-            due = (jnp.linalg.norm(grad) <= THRESHOLD) & (since_last > INTERVAL)
-            return updates + jnp.where(due, noise, 0), (key, jnp.where(due, 1, since_last + 1))
-
-        return optax.GradientTransformationExtraArgs(init, update)
-
     def one_run(start, key):
-        optimizer = optax.chain(optax.sgd(RATE), perturb(key))
+        optimizer = _naive.perturbed_gradient_descent(RATE, RADIUS, THRESHOLD, INTERVAL, key)
 
         def step(_, carry):
             x, state = carry

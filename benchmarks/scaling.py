@@ -19,6 +19,7 @@ import subprocess
 import sys
 from functools import partial
 
+import _naive
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,22 +42,7 @@ def descent(key):
 
 
 def naive_rule(key):
-    """What `rule` does, as one writes it first."""
-
-    def init(params):
-        del params
-        return key, jnp.int32(STEPS)
-
-    def update(updates, state, params=None, *, grad, **extra_args):
-        del params, extra_args
-        key, since_last = state
-        key, drawn = jax.random.split(key)
-        normal = jax.random.normal(drawn, (grad.size + 2,))
-        noise = RADIUS * normal[: grad.size] / jnp.linalg.norm(normal)
-        due = (jnp.linalg.norm(grad) <= RADIUS) & (since_last > 1)
-        return updates + jnp.where(due, noise, 0), (key, jnp.where(due, 1, since_last + 1))
-
-    return optax.chain(optax.sgd(RATE), optax.GradientTransformationExtraArgs(init, update))
+    return _naive.perturbed_gradient_descent(RATE, RADIUS, RADIUS, 1, key)
 
 
 def problem(dimension):

@@ -8,9 +8,6 @@ first to say.
 import os
 import sys
 
-_WEEK = 7 * 24 * 3600 * 1000
-"""In milliseconds: as long may one process wait for the slowest."""
-
 
 def start() -> None:
     """Connect to the other processes.
@@ -41,10 +38,10 @@ def agree(decision: bool) -> bool:
     if _count() == 1:
         return decision
     from jax.experimental import multihost_utils
-    from orbax.checkpoint import multihost
 
-    # A collective gives up on a process that comes half a minute later; the barrier waits.
-    multihost.get_barrier_sync_fn()(key="experiments.agree", timeout_ms=_WEEK)
+    from jaxopt_course._processes import wait_for_all
+
+    wait_for_all("experiments.agree")
     return bool(multihost_utils.broadcast_one_to_all(decision))
 
 

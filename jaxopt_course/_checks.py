@@ -220,11 +220,16 @@ def check_like(name: str, tree: Any, other_name: str, other: Any) -> None:
             )
 
 
+def is_key(value: Any) -> bool:
+    """Return whether `value` is a typed PRNG key or an array of them."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
 def check_key(name: str, key: Any) -> None:
     """Raise TypeError unless `key` is a typed PRNG key (or an array of them)."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        got = f"an array of {dtype}" if dtype is not None else repr(key)
+    if not is_key(key):
+        got = f"an array of {key.dtype}" if hasattr(key, "dtype") else repr(key)
         raise TypeError(f"{name} must be a typed key such as jax.random.key(0), got {got}")
 
 

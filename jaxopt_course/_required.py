@@ -1,4 +1,4 @@
-"""Checks of numbers that must be given; None, in `_checks` an argument left out, is none here."""
+"""Checks of what must be given; None, in `_checks` an argument left out, is none here."""
 
 from typing import Any
 
@@ -53,6 +53,21 @@ def check_integer(**arguments: Any) -> None:
         if value is None:
             raise TypeError(f"{name} must be an integer, got None")
     _checks.check_integer(**arguments)
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a path."""
+    if value is None:
+        raise TypeError(f"{name} must be a path, got None")
+    _checks.check_path(name, value)
+
+
+def check_callable(**arguments: Any) -> None:
+    """Raise TypeError unless every argument given by name can be called."""
+    for name, value in arguments.items():
+        if value is None:
+            raise TypeError(f"{name} must be a function, got None")
+    _checks.check_callable(**arguments)
 
 
 def check_array(name: str, values: Any) -> np.ndarray:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxopt_course._checks import is_key
+
 _FILE = "arrays.npz"
 
 
@@ -80,11 +82,6 @@ def by_name(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         else:
             tree[top] = leaf
     return tree
-
-
-def is_key(leaf: Any) -> bool:
-    """Return whether an array holds typed keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _restored(name: str, array: np.ndarray) -> np.ndarray:

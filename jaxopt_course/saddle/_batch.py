@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from orbax.checkpoint import multihost
 
 from jaxopt_course import _preemption as preemption
+from jaxopt_course._checks import is_key
+from jaxopt_course._processes import wait_for_all
 from jaxopt_course.saddle._checkpoints import RunCheckpoints, stored_parts
 from jaxopt_course.saddle._engine import Engine, Rows
 from jaxopt_course.saddle._lanes import Limits, Plan, Queue
@@ -27,15 +28,13 @@ _MOST_BYTES = 2**28
 """Of results held in memory before they go to disk."""
 _WORTH_KEEPING = 1.0
 """Seconds of work whose end is worth a checkpoint, which takes some tenths of a second."""
-_WEEK = 7 * 24 * 3600 * 1000
-"""In milliseconds: as long may one process wait for the slowest."""
 
 
 class Batch:
     """Starts and keys in memory, from which an engine takes."""
 
     def __init__(self, starts: Any, keys: jax.Array) -> None:
-        self._typed = jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+        self._typed = is_key(keys)
         self._impl = jax.random.key_impl(keys) if self._typed else None
         keys = jax.random.key_data(keys) if self._typed else keys
         self._arrays = jax.tree.map(np.asarray, (starts, keys))
@@ -67,9 +66,9 @@ def describe(plan: Plan, limits: Limits, device: jax.Device) -> dict[str, Any]:
     return numbers | {"jax": jax.__version__, "device": device.device_kind}
 
 
-def share(runs: int) -> range:
-    """Return the numbers of the runs that are this process' share of `runs`."""
-    process, processes = jax.process_index(), jax.process_count()
+def share(runs: int, process: int) -> range:
+    """Return the numbers of the runs that are the share of a process."""
+    processes = jax.process_count()
     return range(process * runs // processes, (process + 1) * runs // processes)
 
 
@@ -128,20 +127,16 @@ def gather(rows: Rows, runs: int) -> Rows:
     processes = jax.process_count()
     if processes == 1:
         return rows
-    # A collective gives up on a process that comes half a minute later; the barrier waits.
-    multihost.get_barrier_sync_fn()(key="saddle.escape", timeout_ms=_WEEK)
+    wait_for_all("saddle.escape")
     most = -(-runs // processes)
-    shares = [(i * runs // processes, (i + 1) * runs // processes) for i in range(processes)]
+    sizes = [len(share(runs, process)) for process in range(processes)]
 
     def gather_leaf(leaf: np.ndarray) -> np.ndarray:
         missing = most - leaf.shape[0]
         padded = np.concatenate([leaf, np.zeros((missing, *leaf.shape[1:]), leaf.dtype)])
         everyone = multihost_utils.process_allgather(padded)
         return np.concatenate(
-            [
-                np.asarray(part)[: stop - start]
-                for part, (start, stop) in zip(everyone, shares, strict=True)
-            ]
+            [np.asarray(part)[:size] for part, size in zip(everyone, sizes, strict=True)]
         )
 
     return jax.tree.map(gather_leaf, rows)

@@ -12,19 +12,19 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxopt_course._continued import check_about
 from jaxopt_course.saddle import _arrays
 from jaxopt_course.saddle._arrays import ArraysHandler, ArraysRestore, ArraysSave
 from jaxopt_course.saddle._engine import Crew, Engine, Rows
 
 
-class RunCheckpoints:
+class RunCheckpoints(contextlib.AbstractContextManager):
     """The checkpoints in one folder.
 
     Attributes:
@@ -61,16 +61,7 @@ class RunCheckpoints:
         """Whether there is a checkpoint."""
         return self._managers is not None and self._managers[0].latest_step() is not None
 
-    def __enter__(self) -> Self:
-        """Return the checkpoints."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the folder."""
         self._open.close()
 
@@ -116,12 +107,7 @@ class RunCheckpoints:
         crews, ended = self._managers
         if self.exist:
             json = _read_json(crews)
-            for name, value in self._about.items():
-                if json["about"].get(name) != value:
-                    raise ValueError(
-                        f"checkpoint {self.folder.parent} is of a batch with {name} = "
-                        f"{json['about'].get(name)}, this one has {value}"
-                    )
+            check_about(self.folder.parent, "batch", json["about"], self._about)
             self._take_up(engine, crews, json["state"])
         for part in set(ended.all_steps()) - set(self._parts):
             ended.delete(part)  # Of a checkpoint that was not finished.

@@ -248,7 +248,7 @@ class Engine:
             self.next = dealt.stop
         return dealt
 
-    def _queue(self, waiting: range, device: jax.Device | None) -> Queue:
+    def _queue(self, waiting: range, device: jax.Device) -> Queue:
         starts, keys = self._source(waiting.start, self._size)
         numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
         return Queue(*jax.device_put((starts, keys, *numbers), device))

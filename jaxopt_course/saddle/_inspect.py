@@ -18,7 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxprs_in_params
 
-from jaxopt_course._checks import check_not_empty, check_objective, check_real_floating
+from jaxopt_course._checks import (
+    check_not_empty,
+    check_objective,
+    check_real_floating,
+    is_key,
+)
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
@@ -97,7 +102,7 @@ def _may_differ(first: ClosedJaxpr, second: ClosedJaxpr) -> bool:
 def _same(first: Any, second: Any) -> bool:
     if first is second or _has_tracer((first, second)):
         return True
-    if jax.dtypes.issubdtype(first.dtype, jax.dtypes.prng_key):
+    if is_key(first):
         first, second = jax.random.key_data(first), jax.random.key_data(second)
     return np.array_equal(first, second)
 

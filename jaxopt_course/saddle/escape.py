@@ -206,7 +206,7 @@ def escape(
         plan,
         limits,
         source.take,
-        _batch.share(runs),
+        _batch.share(runs, jax.process_index()),
         devices,
         at_leisure=checkpoint is None and callback is None,
     )

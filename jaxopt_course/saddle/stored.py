@@ -23,7 +23,6 @@ from jaxopt_course._checks import (
     check_key,
     check_not_empty,
     check_objective,
-    check_path,
     check_positive,
     check_real_floating,
 )
@@ -132,9 +131,7 @@ def escape_to_disk(
     _required.check_positive(runs=runs, max_steps=max_steps, checkpoint_every=checkpoint_every)
     check_positive(lanes=lanes, epsilon=epsilon, hessian_lipschitz=hessian_lipschitz)
     check_key("key", key)
-    if folder is None:
-        raise TypeError("folder must be a path, got None")
-    check_path("folder", folder)
+    _required.check_path("folder", folder)
     check_callable(callback=callback)
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
@@ -157,7 +154,7 @@ def escape_to_disk(
     )
     limits = Limits(target_value, epsilon, hessian_lipschitz)
     source = partial(_draw, init, key)
-    numbers = _batch.share(runs)
+    numbers = _batch.share(runs, jax.process_index())
     about = {"runs": runs, "key": str(jax.random.key_data(key).tolist())}
     engine = Engine(plan, limits, source, numbers, devices)
     _batch.complete(

@@ -1,18 +1,20 @@
 """Checkpoints of a batch of training runs, on disk through orbax."""
 
+import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxopt_course._continued import check_about
+
 Record = dict[str, np.ndarray]
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """The newest checkpoint in a folder, or none where there is no folder.
 
     A checkpoint appears whole or not at all, so that a process killed while writing leaves the one
@@ -34,16 +36,7 @@ class Checkpoints:
                 ),
             )
 
-    def __enter__(self) -> Self:
-        """Return the checkpoints."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the folder."""
         if self._manager is not None:
             self._manager.close()
@@ -79,12 +72,7 @@ class Checkpoints:
             return runs, []
         folder = self._manager.directory
         about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
-        for name, value in self.about.items():
-            if about["about"].get(name) != value:
-                raise ValueError(
-                    f"checkpoint {folder} is of a training with {name} = "
-                    f"{about['about'].get(name)}, this one has {value}"
-                )
+        check_about(folder, "training", about["about"], self.about)
         # Checked before the arrays are read: orbax, told of a wrong shape, fails with open tasks.
         stored, wanted = about["about"]["leaves"], _describe(runs)
         for path in stored | wanted:

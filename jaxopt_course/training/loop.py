@@ -24,7 +24,7 @@ from flax import nnx
 
 from jaxopt_course import _preemption as preemption
 from jaxopt_course import _required
-from jaxopt_course._checks import check_key, check_positive
+from jaxopt_course._checks import check_callable, check_key, check_positive
 from jaxopt_course.nn.functional_view import FunctionalView
 from jaxopt_course.training.checkpoints import Checkpoints
 from jaxopt_course.training.programs import (
@@ -215,11 +215,8 @@ def fit(
 
 def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:
     """Raise TypeError unless everything that is to be called can be."""
-    needed, optional = {"build": build, "loss": loss}, {"augment": augment, "callback": callback}
-    given = {name: function for name, function in optional.items() if function is not None}
-    for name, function in (needed | given).items():
-        if not callable(function):
-            raise TypeError(f"{name} must be a function, got {function!r}")
+    _required.check_callable(build=build, loss=loss)
+    check_callable(augment=augment, callback=callback)
     if not isinstance(optimizer, optax.GradientTransformation) and not callable(optimizer):
         raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
 

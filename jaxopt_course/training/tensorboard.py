@@ -8,20 +8,20 @@ other there. The files are written by tensorboardX, which needs neither TensorFl
 it is no dependency of the library but of its extra `tensorboard`.
 """
 
+import contextlib
 import importlib.util
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from jaxopt_course import _required
 
 
-class TensorBoard:
+class TensorBoard(contextlib.AbstractContextManager):
     """A callback of `fit` that logs what it records: `with TensorBoard("logs") as log: ...`.
 
     What an epoch has written is on disk before the next one begins, and a training resumed from a
@@ -48,8 +48,7 @@ class TensorBoard:
 
     def __init__(self, folder: str | os.PathLike[str], *, names: Sequence[str] | None = None):
         """Check the names; nothing is written yet."""
-        if not isinstance(folder, str | os.PathLike):
-            raise TypeError(f"folder must be a path, got {folder!r}")
+        _required.check_path("folder", folder)
         if importlib.util.find_spec("tensorboardX") is None:
             raise ModuleNotFoundError(
                 "TensorBoard logs need tensorboardX: pip install 'jaxopt_course[tensorboard]'"
@@ -106,16 +105,7 @@ class TensorBoard:
             writer.close()
         self._writers = []
 
-    def __enter__(self) -> Self:
-        """Return the callback."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the files."""
         self.close()
 

@@ -142,6 +142,14 @@ def _first_count(bias_correction: bool) -> jax.Array | None:
     return jnp.zeros([], jnp.int32) if bias_correction else None
 
 
+def _next_count(decay: chex.Numeric, count: Any) -> tuple[Any, Any]:
+    """Return the next count and what corrects the bias there, None and None where none is kept."""
+    if count is None:
+        return None, None
+    count = optax.safe_increment(count)
+    return count, reciprocal_bias_correction(decay, count)
+
+
 def _scale_by_root_mean_square(
     precondition: Callable[..., jax.Array],
     decay: chex.Numeric,
@@ -158,10 +166,7 @@ def _scale_by_root_mean_square(
 
     def update(updates, state, params=None):
         del params
-        count = over_c = None
-        if bias_correction:
-            count = optax.safe_increment(state.count)
-            over_c = reciprocal_bias_correction(decay, count)
+        count, over_c = _next_count(decay, state.count)
 
         def step(gradient, old):
             previous = widen(old)
@@ -194,10 +199,7 @@ def _scale_by_standard_deviation(
 
     def update(updates, state, params=None):
         del params
-        count = over_c = None
-        if bias_correction:
-            count = optax.safe_increment(state.count)
-            over_c = reciprocal_bias_correction(decay, count)
+        count, over_c = _next_count(decay, state.count)
 
         def step(gradient, old_mu, old_variance):
             wide, old_mean, old_var = widen(gradient), widen(old_mu), widen(old_variance)
