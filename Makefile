@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PRESET ?= quick
+WORKERS ?= $(if $(ARGS),0,auto)
 OUT ?= results
 
 # Compiled programs are kept between runs, outside the clone: a second run starts 2.5 to 4 times faster.
@@ -44,10 +45,10 @@ escape: $(VENV)/experiments.stamp ## the main figure: gradient descent against p
 	$(BIN)/python -m experiments run escape --preset $(PRESET) --out $(OUT)
 
 test: $(VENV)/dev.stamp ## the whole test suite, doctests included; ARGS="tests/saddle -k classify" for a part
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
 
 nightly: $(VENV)/dev.stamp ## long fuzzing and paper-size runs
-	$(BIN)/python -m pytest -m nightly --timeout=3600 $(ARGS)
+	XLA_FLAGS= $(BIN)/python -m pytest -m nightly --timeout=3600 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff: lint and format
 	$(BIN)/ruff check .

@@ -242,9 +242,11 @@ class Engine:
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
 
     def _deal(self) -> range:
-        """Take the next runs from the batch."""
+        """Take the next runs: fewer towards the end, so that no device is without."""
         with self._lock:
-            dealt = range(self.next, min(self.next + self._size, self.runs.stop))
+            share = (self.runs.stop - self.next) // (2 * len(self._devices))
+            most = min(max(share, self._plan.lanes), self._size)
+            dealt = range(self.next, min(self.next + most, self.runs.stop))
             self.next = dealt.stop
         return dealt
 

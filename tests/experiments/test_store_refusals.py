@@ -138,7 +138,7 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mars
 
 
 def unpicklers(source):
-    """Where a source could unpickle: the modules that do, and NumPy or torch asked to, or not forbidden."""
+    """Lines of a source that could unpickle: also by NumPy where that is not forbidden, or torch."""
     nodes = list(ast.walk(ast.parse(source)))
     forbidden = {
         node.func

@@ -112,6 +112,22 @@ def test_a_pause_leaves_no_more_crews_than_devices():
     assert engine.progress.useful > 0.85
 
 
+def test_every_device_has_work_to_the_end():
+    starts, keys = octopus_batch.starts(1)
+    plan = Plan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = _batch.Batch(starts, keys).take
+    for runs in (32, 64, 1000):
+        engine = _engine.Engine(
+            plan, Limits(None, None, None), source, range(runs), tuple(jax.devices()[:2])
+        )
+        dealt = list(iter(lambda engine=engine: len(engine._deal()), 0))
+        assert sum(dealt) == runs
+        before = np.cumsum([0, *dealt[:-1]])
+        # Whoever is dealt runs leaves as many to the others, until the last lanes are filled.
+        assert all(n <= max(16, (runs - b) / 2) for n, b in zip(dealt, before, strict=True))
+        assert max(dealt) == (16 if runs < 100 else 128)
+
+
 def test_a_finished_batch_is_read_and_not_computed_again(stored, monkeypatch):
     monkeypatch.setattr(_engine.Engine, "_employ", None)
     assert_same(octopus_batch.to_disk(stored.folder, RUNS, 60).load(), stored.load())
@@ -203,7 +219,6 @@ def test_the_lanes_that_would_fit_are_named(free, cure):
 def start(folder, *arguments):
     """Start `octopus_batch` in a process of its own."""
     environment = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONPATH=os.getcwd())
-    environment.pop("XLA_FLAGS", None)
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)],
         env=environment,
