@@ -3,9 +3,9 @@
 import gc
 import os
 
-# Most of the tests' time is XLA compiling programs that run once, which takes half as long with less
-# effort (flags of the jaxlib in constraints.txt). `XLA_FLAGS= make test` compiles as users do, and so
-# does `make nightly`. To be set before anything is compiled.
+# Most of the tests' time is XLA compiling programs that run once, which takes half as long with
+# less effort (flags of the jaxlib in constraints.txt). `XLA_FLAGS= make test` compiles as users do,
+# and so does `make nightly`. To be set before anything is compiled.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 )
