@@ -138,7 +138,7 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mars
 
 
 def unpicklers(source):
-    """Lines of a source that could unpickle, by NumPy (where that is not forbidden) or torch too."""
+    """Yield the lines that could unpickle, by NumPy (where not forbidden) or torch too."""
     nodes = list(ast.walk(ast.parse(source)))
     forbidden = {
         node.func
