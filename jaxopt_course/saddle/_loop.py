@@ -68,7 +68,8 @@ def advance(
     def may_step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         lanes, taken, until, patient = carry
         in_time = (taken < budget) & (lanes.clock < until)
-        return in_time & (vacant(lanes) <= patient) & any_running(lanes)
+        free = vacant(lanes)
+        return in_time & (free <= patient) & (free < plan.lanes)
 
     def step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> Any:
         lanes, taken, until, patient = carry
