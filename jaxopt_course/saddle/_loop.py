@@ -51,7 +51,7 @@ def advance(
     patience = plan.lanes // _WAITING if plan.record_every is None else plan.lanes - 1
     to_lane_axis = partial(jax.tree.map, lambda leaf: jnp.moveaxis(leaf, 0, axis))
     starts = to_lane_axis(queue.starts)
-    stretch = plan.record_every or plan.max_steps
+    every = plan.record_every or plan.max_steps
     every_lane = jax.eval_shape(program.row, lanes)
     ended = Ended(
         rows=jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape[1:]), leaf.dtype), every_lane),
@@ -65,28 +65,30 @@ def advance(
     def any_running(lanes: Lanes) -> jax.Array:
         return jnp.any(lanes.reason == RUNNING)
 
-    def may_step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        lanes, taken, until, patient = carry
-        in_time = (taken < budget) & (lanes.clock < until)
+    def may_go_on(carry: tuple[Lanes, jax.Array, jax.Array]) -> jax.Array:
+        lanes, taken, patient = carry
         free = vacant(lanes)
-        return in_time & (free <= patient) & (free < plan.lanes)
+        return (taken < budget) & (free <= patient) & (free < plan.lanes)
 
-    def step(carry: tuple[Lanes, jax.Array, jax.Array, jax.Array]) -> Any:
-        lanes, taken, until, patient = carry
-        return program.take_step(lanes), taken + 1, until, patient
+    def step(carry: tuple[Lanes, jax.Array, jax.Array]) -> Any:
+        lanes, taken, patient = carry
+        return program.take_step(lanes), taken + 1, patient
+
+    def stretch(carry: tuple[Lanes, jax.Array, jax.Array]) -> Any:
+        """Take the steps from one entry of the record to the next, and write that."""
+        until = (carry[0].clock // every + 1) * every
+        lanes, taken, patient = jax.lax.while_loop(
+            lambda carry: (carry[0].clock < until) & may_go_on(carry), step, carry
+        )
+        return program.record(lanes, every), taken, patient
 
     def turn(carry: tuple[Lanes, jax.Array, Ended]) -> tuple[Lanes, jax.Array, Ended]:
         lanes, head, ended = carry
-        until = (
-            (lanes.clock // stretch + 1) * stretch if plan.record_every else jnp.int32(2**31 - 1)
-        )
         # With nobody to follow there is no hurry to leave.
         patient = jnp.where((head < queue.size) | more, patience, plan.lanes)
-        lanes, taken, _, _ = jax.lax.while_loop(
-            may_step, step, (lanes, ended.steps, until, patient)
-        )
-        if plan.record_every is not None:
-            lanes = program.record(lanes, stretch)
+        # Entries are written within this loop, in place: a condition would copy the record.
+        go_on = step if plan.record_every is None else stretch
+        lanes, taken, _ = jax.lax.while_loop(may_go_on, go_on, (lanes, ended.steps, patient))
         ended = ended._replace(steps=taken)
         leave = (vacant(lanes) > patient) | ~any_running(lanes)
         return jax.lax.cond(leave, exchange, lambda *carry: carry, lanes, head, ended)
