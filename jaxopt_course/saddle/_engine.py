@@ -195,10 +195,13 @@ class Engine:
         number: Any = jax.ShapeDtypeStruct((), np.int32)
         queue = Queue(starts, keys, first=number, head=number, size=number)
         place = None if device is None else jax.sharding.SingleDeviceSharding(device)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-            (lanes, queue, self._limits),
-        )
+
+        def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+            # A type or place not quite that of the array would have the program compiled twice.
+            weak = getattr(leaf, "weak_type", False)
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place, weak_type=weak)
+
+        return jax.tree.map(shape, (lanes, queue, self._limits))
 
     def _check_memory(self, device: jax.Device) -> None:
         """Raise MemoryError if the lanes do not fit, before any are made."""
@@ -208,7 +211,7 @@ class Engine:
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        crew.lanes = jax.device_put(crew.lanes, device)
+        crew.lanes, limits = jax.device_put((crew.lanes, self._limits), device)
         budget, queue, calls = self._first_budget, None, 0
         while True:
             if not crew.waiting:
@@ -227,7 +230,7 @@ class Engine:
                 self._plan,
                 crew.lanes,
                 queue,
-                self._limits,
+                limits,
                 room=self._room,
                 budget=np.int32(budget),
                 more=np.bool_(more),

@@ -112,6 +112,30 @@ def test_a_pause_leaves_no_more_crews_than_devices():
     assert engine.progress.useful > 0.85
 
 
+@pytest.mark.parametrize("limits", [{}, {"epsilon": 0.01, "hessian_lipschitz": 1.0}])
+def test_the_program_is_compiled_once_a_device(limits, caplog):
+    """The check of memory compiles what is called afterwards, not something of the kind."""
+    starts, keys = octopus_batch.starts(4)
+    jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
+    try:
+        for devices in (1, 2):
+            caplog.clear()
+            saddle.escape(
+                octopus_batch.OCTOPUS.fun,
+                lambda key: octopus_batch.rule(key),  # one that was never compiled
+                starts,
+                keys,
+                max_steps=10,
+                lanes=2,
+                devices=tuple(jax.devices()[:devices]),
+                **limits,
+            )
+            compiled = [line for line in caplog.messages if "compilation of jit(advance)" in line]
+            assert len(compiled) == devices
+    finally:
+        jax.config.update("jax_log_compiles", False)
+
+
 def test_every_device_has_work_to_the_end():
     starts, keys = octopus_batch.starts(1)
     plan = Plan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
