@@ -229,19 +229,24 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 def _put_in_place(staging: Path, folder: Path) -> None:
     """Rename `staging` to `folder`; what was there waits under its hidden name."""
-    attempts = 10
+    attempts = 100
+    occupied = errno.ENOTEMPTY, errno.EEXIST
     for attempt in range(1, attempts + 1):
         aside = _aside(folder)
         if folder.exists():
             shutil.rmtree(aside, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):  # Another run has just done it.
+            try:
                 folder.rename(aside)
+            except OSError as error:
+                # Another run has just moved it away, or has put there what it replaces itself.
+                if error.errno not in (errno.ENOENT, *occupied):
+                    raise
         try:
             staging.rename(folder)
         except OSError as error:
             # Between the two renames another run can put its result here, or a reader the former
             # one back: then that one is the former content.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == attempts:
+            if error.errno not in occupied or attempt == attempts:
                 raise
         else:
             return
