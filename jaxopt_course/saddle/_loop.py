@@ -62,13 +62,9 @@ def advance(
     def vacant(lanes: Lanes) -> jax.Array:
         return jnp.sum(lanes.reason != RUNNING, dtype=jnp.int32)
 
-    def any_running(lanes: Lanes) -> jax.Array:
-        return jnp.any(lanes.reason == RUNNING)
-
     def may_go_on(carry: tuple[Lanes, jax.Array, jax.Array]) -> jax.Array:
         lanes, taken, patient = carry
-        free = vacant(lanes)
-        return (taken < budget) & (free <= patient) & (free < plan.lanes)
+        return (taken < budget) & (vacant(lanes) <= patient)
 
     def step(carry: tuple[Lanes, jax.Array, jax.Array]) -> Any:
         lanes, taken, patient = carry
@@ -84,14 +80,15 @@ def advance(
 
     def turn(carry: tuple[Lanes, jax.Array, Ended]) -> tuple[Lanes, jax.Array, Ended]:
         lanes, head, ended = carry
-        # With nobody to follow there is no hurry to leave.
-        patient = jnp.where((head < queue.size) | more, patience, plan.lanes)
+        # With nobody to follow, a lane waits for the last that runs.
+        patient = jnp.where((head < queue.size) | more, patience, plan.lanes - 1)
         # Entries are written within this loop, in place: a condition would copy the record.
         go_on = step if plan.record_every is None else stretch
         lanes, taken, _ = jax.lax.while_loop(may_go_on, go_on, (lanes, ended.steps, patient))
         ended = ended._replace(steps=taken)
-        leave = (vacant(lanes) > patient) | ~any_running(lanes)
-        return jax.lax.cond(leave, exchange, lambda *carry: carry, lanes, head, ended)
+        return jax.lax.cond(
+            vacant(lanes) > patient, exchange, lambda *carry: carry, lanes, head, ended
+        )
 
     def exchange(lanes: Lanes, head: jax.Array, ended: Ended) -> tuple[Lanes, jax.Array, Ended]:
         ended = program.retire(lanes, ended)
