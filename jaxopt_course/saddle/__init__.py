@@ -8,7 +8,7 @@ What a point is, where the others are, how curved it is there, and how runs leav
     runs = saddle.escape(fun, optimizer, starts, keys, max_steps=1000)
 """
 
-from jaxopt_course.saddle._engine import EscapeProgress as EscapeProgress
+from jaxopt_course._engine.crews import Progress as Progress
 from jaxopt_course.saddle.curvature import Eigenpairs as Eigenpairs
 from jaxopt_course.saddle.curvature import extreme_eigenpairs as extreme_eigenpairs
 from jaxopt_course.saddle.curvature import gauss_newton_product as gauss_newton_product

@@ -37,13 +37,13 @@ from jaxopt_course._checks import (
     check_positive,
     check_real_floating,
 )
-from jaxopt_course.saddle import _batch
-from jaxopt_course.saddle._engine import Engine, EscapeProgress, Rows, concatenate
-from jaxopt_course.saddle._lanes import (
+from jaxopt_course._engine import batch
+from jaxopt_course._engine.crews import Engine, Progress, Rows, concatenate
+from jaxopt_course.saddle._escape_steps import (
+    EscapePlan,
     Limits,
     Objective,
     Optimizer,
-    Plan,
     default_lanes,
 )
 from jaxopt_course.saddle.stop import Stop as Stop
@@ -106,7 +106,7 @@ def escape(
     lanes: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
-    callback: Callable[[EscapeProgress], Any] | None = None,
+    callback: Callable[[Progress], Any] | None = None,
 ) -> EscapeRuns:
     """Run an optimizer from every start until each run ends on its own condition.
 
@@ -144,7 +144,7 @@ def escape(
             interrupted, on as many devices as there are now.
         checkpoint_every: Seconds between checkpoints. Ctrl-C, SIGTERM and the end write one more,
             unless the end comes within a second.
-        callback: Called a few times a second with an `EscapeProgress`.
+        callback: Called a few times a second with an `Progress`.
 
     Returns:
         An `EscapeRuns`. A run whose gradient norm stops being finite ends with `Stop.DIVERGED` and
@@ -186,7 +186,7 @@ def escape(
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
     devices = local_devices(devices)
-    plan = Plan(
+    plan = EscapePlan(
         fun=fun,
         optimizer=optimizer,
         max_steps=int(max_steps),
@@ -200,33 +200,35 @@ def escape(
     if _is_traced((starts, keys, limits)):
         if checkpoint is not None or callback is not None:
             raise ValueError("checkpoint and callback must be None within a traced function")
-        return _as_runs(plan, _batch.run_inline(plan, limits, starts, keys))
-    source = _batch.Batch(starts, keys)
+        return _as_runs(plan, batch.run_inline(plan, limits, starts, keys))
+    source = batch.Batch(starts, keys)
     engine = Engine(
         plan,
         limits,
         source.take,
-        _batch.share(runs, jax.process_index()),
+        batch.share(runs, jax.process_index()),
         devices,
         at_leisure=checkpoint is None and callback is None,
     )
     _check_finite_start(plan, starts)
-    parts = _batch.complete(
+    parts = batch.complete(
         engine,
         checkpoint=checkpoint,
         every=checkpoint_every,
         about=lambda: (
-            _batch.describe(plan, limits, devices[0]) | {"starts and keys": source.digest()}
+            plan.describe(limits)
+            | batch.circumstances(devices[0])
+            | {"starts and keys": source.digest()}
         ),
         always=False,
         callback=callback,
     )
     # A process whose share is empty brings nothing, but brings it in the right shapes.
-    rows = _batch.gather(concatenate(list(parts) or [engine.no_rows()]), runs)
+    rows = batch.gather(concatenate(list(parts) or [engine.no_rows()]), runs)
     return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
 
 
-def _as_runs(plan: Plan, rows: Rows) -> EscapeRuns:
+def _as_runs(plan: EscapePlan, rows: Rows) -> EscapeRuns:
     """Return what was kept of the runs as the caller gets it."""
     rows = dict(rows)
     record = rows.pop("record", None)
@@ -292,7 +294,7 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
     return next(iter(lengths.values()))
 
 
-def _check_finite_start(plan: Plan, starts: chex.ArrayTree) -> None:
+def _check_finite_start(plan: EscapePlan, starts: chex.ArrayTree) -> None:
     finite = np.asarray(_is_finite(plan.fun, starts))
     if not finite.all():
         (bad,) = np.nonzero(~finite)

@@ -26,10 +26,16 @@ from jaxopt_course._checks import (
     check_positive,
     check_real_floating,
 )
-from jaxopt_course.saddle import _batch
-from jaxopt_course.saddle._checkpoints import stored_parts
-from jaxopt_course.saddle._engine import Engine, EscapeProgress, concatenate
-from jaxopt_course.saddle._lanes import Limits, Objective, Optimizer, Plan, default_lanes
+from jaxopt_course._engine import batch
+from jaxopt_course._engine.checkpoints import stored_parts
+from jaxopt_course._engine.crews import Engine, Progress, concatenate
+from jaxopt_course.saddle._escape_steps import (
+    EscapePlan,
+    Limits,
+    Objective,
+    Optimizer,
+    default_lanes,
+)
 from jaxopt_course.saddle.escape import EscapeRuns, check_limits, check_rule, local_devices
 
 
@@ -83,7 +89,7 @@ def escape_to_disk(
     devices: tuple[jax.Device, ...] | None = None,
     lanes: int | None = None,
     checkpoint_every: float = 60.0,
-    callback: Callable[[EscapeProgress], Any] | None = None,
+    callback: Callable[[Progress], Any] | None = None,
 ) -> StoredRuns:
     """Run an optimizer from `runs` random starts, in memory that does not grow with their number.
 
@@ -105,7 +111,7 @@ def escape_to_disk(
         devices: As for `escape`.
         lanes: As for `escape`.
         checkpoint_every: Seconds between checkpoints.
-        callback: Called a few times a second with an `EscapeProgress`.
+        callback: Called a few times a second with an `Progress`.
 
     Returns:
         A `StoredRuns`. A run whose start has no finite gradient ends with `Stop.DIVERGED` at once.
@@ -142,26 +148,26 @@ def escape_to_disk(
     check_rule(optimizer, key)
     check_limits(target_value, epsilon, hessian_lipschitz)
     devices = local_devices(devices)
-    batch = jax.tree.map(lambda leaf: leaf[None], start)
-    plan = Plan(
+    starts = jax.tree.map(lambda leaf: leaf[None], start)
+    plan = EscapePlan(
         fun=fun,
         optimizer=optimizer,
         max_steps=int(max_steps),
         record_every=None,
         record_params=False,
         record_min_eigenvalue=False,
-        lanes=default_lanes(runs, batch, devices[0].platform) if lanes is None else int(lanes),
+        lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
     )
     limits = Limits(target_value, epsilon, hessian_lipschitz)
     source = partial(_draw, init, key)
-    numbers = _batch.share(runs, jax.process_index())
+    numbers = batch.share(runs, jax.process_index())
     about = {"runs": runs, "key": str(jax.random.key_data(key).tolist())}
     engine = Engine(plan, limits, source, numbers, devices)
-    _batch.complete(
+    batch.complete(
         engine,
         checkpoint=folder,
         every=checkpoint_every,
-        about=lambda: _batch.describe(plan, limits, devices[0]) | about,
+        about=lambda: plan.describe(limits) | batch.circumstances(devices[0]) | about,
         always=True,
         callback=callback,
     )

@@ -19,9 +19,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxopt_course._continued import check_about
-from jaxopt_course.saddle import _arrays
-from jaxopt_course.saddle._arrays import ArraysHandler, ArraysRestore, ArraysSave
-from jaxopt_course.saddle._engine import Crew, Engine, Rows
+from jaxopt_course._engine import arrays as _arrays
+from jaxopt_course._engine.arrays import ArraysHandler, ArraysRestore, ArraysSave
+from jaxopt_course._engine.crews import Crew, Engine, Rows
 
 
 class RunCheckpoints(contextlib.AbstractContextManager):

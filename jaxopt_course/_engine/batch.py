@@ -17,13 +17,14 @@ from jax.experimental import multihost_utils
 
 from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import is_key
+from jaxopt_course._engine.checkpoints import RunCheckpoints, stored_parts
+from jaxopt_course._engine.crews import Engine, Rows
+from jaxopt_course._engine.lanes import Plan, Queue, idle_lanes
+from jaxopt_course._engine.loop import advance
 from jaxopt_course._processes import wait_for_all
-from jaxopt_course.saddle._checkpoints import RunCheckpoints, stored_parts
-from jaxopt_course.saddle._engine import Engine, Rows
-from jaxopt_course.saddle._lanes import Limits, Plan, Queue
-from jaxopt_course.saddle._loop import advance
-from jaxopt_course.saddle._steps import idle_lanes
 
+_FORMAT = 2
+"""Of checkpoints; they are continued by the same only."""
 _MOST_BYTES = 2**28
 """Of results held in memory before they go to disk."""
 _WORTH_KEEPING = 1.0
@@ -55,15 +56,9 @@ class Batch:
         return digest.hexdigest()[:12]
 
 
-def describe(plan: Plan, limits: Limits, device: jax.Device) -> dict[str, Any]:
-    """Return on what the bits of a run depend, but for its start and key, as JSON."""
-    numbers = plan._asdict() | limits._asdict()
-    del numbers["fun"], numbers["optimizer"]  # Functions have no digest.
-    numbers = {
-        name: value if value is None or isinstance(value, bool | int) else float(value)
-        for name, value in numbers.items()
-    }
-    return numbers | {"jax": jax.__version__, "device": device.device_kind}
+def circumstances(device: jax.Device) -> dict[str, Any]:
+    """Return on what the bits of a run depend besides its plan, as JSON."""
+    return {"format": _FORMAT, "jax": jax.__version__, "device": device.device_kind}
 
 
 def share(runs: int, process: int) -> range:
@@ -127,7 +122,7 @@ def gather(rows: Rows, runs: int) -> Rows:
     processes = jax.process_count()
     if processes == 1:
         return rows
-    wait_for_all("saddle.escape")
+    wait_for_all("engine.gather")
     most = -(-runs // processes)
     sizes = [len(share(runs, process)) for process in range(processes)]
 
@@ -142,16 +137,16 @@ def gather(rows: Rows, runs: int) -> Rows:
     return jax.tree.map(gather_leaf, rows)
 
 
-def run_inline(plan: Plan, limits: Limits, starts: Any, keys: jax.Array) -> Rows:
+def run_inline(plan: Plan, constants: Any, starts: Any, keys: jax.Array) -> Rows:
     """Run within somebody's program: on its device, in one loop, without the host."""
     runs = keys.shape[0]
     start = jax.tree.map(lambda leaf: leaf[0], starts)
     queue = Queue(starts, keys, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(
         plan,
-        idle_lanes(plan, limits, start, keys[0]),
+        idle_lanes(plan, constants, start, keys[0]),
         queue,
-        limits,
+        constants,
         room=runs + plan.lanes,
         budget=jnp.int32(2**31 - 1),
         more=jnp.bool_(False),

@@ -19,10 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course.saddle._lanes import Ended, Lanes, Limits, Plan, Queue, places
-from jaxopt_course.saddle._loop import advance
-from jaxopt_course.saddle._memory import check_that_it_fits, needed_bytes
-from jaxopt_course.saddle._steps import idle_lanes
+from jaxopt_course._engine.lanes import Ended, Lanes, Plan, Queue, idle_lanes, places
+from jaxopt_course._engine.loop import advance
+from jaxopt_course._engine.memory import check_that_it_fits, needed_bytes
 
 Source = Callable[[int, int], tuple[Any, jax.Array]]
 """From the number of the first run and how many to starts and keys, the runs being the first axis.
@@ -33,7 +32,7 @@ _SECONDS_A_CALL = 0.25
 _MOST_STEPS = 2**31 - 1
 
 
-class EscapeProgress(NamedTuple):
+class Progress(NamedTuple):
     """How far a batch of runs is.
 
     Attributes:
@@ -76,7 +75,7 @@ class Engine:
     def __init__(
         self,
         plan: Plan,
-        limits: Limits,
+        constants: Any,
         source: Source,
         runs: range,
         devices: tuple[jax.Device, ...],
@@ -88,10 +87,10 @@ class Engine:
         self.crews: list[Crew] = []
         self.rows: list[Rows] = []
         self._plan, self._source, self._devices = plan, source, devices
-        self._limits = jax.tree.map(jnp.asarray, limits)
+        self._constants = jax.tree.map(jnp.asarray, constants)
         starts, keys = source(runs.start, 1)
         self._one_run = jax.tree.map(lambda leaf: leaf[0], starts), keys[0]
-        self._size, self._room = places(plan, starts)
+        self._size, self._room = places(plan, self._one_run[0])
         self._first_budget = 1024 if at_leisure else 16
         self._lane_steps = self._run_steps = self._bytes = 0
         self._lock = threading.Lock()
@@ -103,10 +102,10 @@ class Engine:
         return self.ended == len(self.runs)
 
     @property
-    def progress(self) -> EscapeProgress:
+    def progress(self) -> Progress:
         """How far the batch is."""
         useful = self._run_steps / max(self._lane_steps, 1)
-        return EscapeProgress(self.ended, len(self.runs), min(useful, 1.0))
+        return Progress(self.ended, len(self.runs), min(useful, 1.0))
 
     @property
     def whole(self) -> bool:
@@ -120,7 +119,7 @@ class Engine:
 
     def idle_lanes(self, device: jax.Device | None = None) -> Lanes:
         """Return lanes without runs, on a device."""
-        return _idle_lanes(self._plan, self._limits, *jax.device_put(self._one_run, device))
+        return _idle_lanes(self._plan, self._constants, *jax.device_put(self._one_run, device))
 
     def no_rows(self) -> Rows:
         """Return what is kept of no runs at all."""
@@ -134,7 +133,7 @@ class Engine:
         seconds: float = np.inf,
         most_bytes: float = np.inf,
         stop: Callable[[], bool] = bool,
-        callback: Callable[[EscapeProgress], Any] | None = None,
+        callback: Callable[[Progress], Any] | None = None,
     ) -> None:
         """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
 
@@ -188,7 +187,7 @@ class Engine:
 
     def _shapes(self, device: jax.Device | None) -> tuple[Any, ...]:
         """Return the arguments of `_advance`, as far as shapes go."""
-        lanes = _idle_lanes.eval_shape(self._plan, self._limits, *self._one_run)
+        lanes = _idle_lanes.eval_shape(self._plan, self._constants, *self._one_run)
         starts, keys = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self._size, *leaf.shape), leaf.dtype), self._one_run
         )
@@ -201,7 +200,7 @@ class Engine:
             weak = getattr(leaf, "weak_type", False)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place, weak_type=weak)
 
-        return jax.tree.map(shape, (lanes, queue, self._limits))
+        return jax.tree.map(shape, (lanes, queue, self._constants))
 
     def _check_memory(self, device: jax.Device) -> None:
         """Raise MemoryError if the lanes do not fit, before any are made."""
@@ -211,7 +210,7 @@ class Engine:
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        crew.lanes, limits = jax.device_put((crew.lanes, self._limits), device)
+        crew.lanes, constants = jax.device_put((crew.lanes, self._constants), device)
         budget, queue, calls = self._first_budget, None, 0
         while True:
             if not crew.waiting:
@@ -230,7 +229,7 @@ class Engine:
                 self._plan,
                 crew.lanes,
                 queue,
-                limits,
+                constants,
                 room=self._room,
                 budget=np.int32(budget),
                 more=np.bool_(more),
@@ -281,8 +280,8 @@ _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
 @functools.lru_cache(maxsize=64)
 def _needed_bytes(plan: Plan, room: int, structure: Any, leaves: tuple[Any, ...]) -> int | None:
     """Return what the compiled loop needs; compiled here, it is not compiled again when called."""
-    lanes, queue, limits = jax.tree.unflatten(structure, leaves)
-    lowered = _advance.lower(plan, lanes, queue, limits, room=room, **_CONTROL)
+    lanes, queue, constants = jax.tree.unflatten(structure, leaves)
+    lowered = _advance.lower(plan, lanes, queue, constants, room=room, **_CONTROL)
     return needed_bytes(lowered.compile())
 
 

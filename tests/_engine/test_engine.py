@@ -14,9 +14,10 @@ import optax
 import pytest
 
 from jaxopt_course import saddle
-from jaxopt_course.saddle import Stop, _batch, _engine, _memory
-from jaxopt_course.saddle._lanes import Limits, Plan
-from tests.saddle import octopus_batch
+from jaxopt_course._engine import batch, crews, memory
+from jaxopt_course.saddle import Stop
+from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
+from tests._engine import octopus_batch
 
 SCRIPT = Path(octopus_batch.__file__)
 RUNS = 4000
@@ -77,7 +78,7 @@ class Interruption(Exception):
 def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
     stored, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(_engine, "_SECONDS_A_CALL", 0.005)
+    monkeypatch.setattr(crews, "_SECONDS_A_CALL", 0.005)
     ended = []
 
     def interrupt(progress):
@@ -98,9 +99,9 @@ def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
 def test_a_pause_leaves_no_more_crews_than_devices():
     starts, keys = octopus_batch.starts(2000)
     limits = Limits(octopus_batch.TO_THE_MINIMUM["target_value"], None, None)
-    plan = Plan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
-    source = _batch.Batch(starts, keys).take
-    engine = _engine.Engine(plan, limits, source, range(2000), tuple(jax.devices()[:2]))
+    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = batch.Batch(starts, keys).take
+    engine = crews.Engine(plan, limits, source, range(2000), tuple(jax.devices()[:2]))
     pauses = 0
     while not engine.finished:
         engine.work(seconds=0.01)
@@ -138,10 +139,10 @@ def test_the_program_is_compiled_once_a_device(limits, caplog):
 
 def test_every_device_has_work_to_the_end():
     starts, keys = octopus_batch.starts(1)
-    plan = Plan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
-    source = _batch.Batch(starts, keys).take
+    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = batch.Batch(starts, keys).take
     for runs in (32, 64, 1000):
-        engine = _engine.Engine(
+        engine = crews.Engine(
             plan, Limits(None, None, None), source, range(runs), tuple(jax.devices()[:2])
         )
         dealt = list(iter(lambda engine=engine: len(engine._deal()), 0))
@@ -153,7 +154,7 @@ def test_every_device_has_work_to_the_end():
 
 
 def test_a_finished_batch_is_read_and_not_computed_again(stored, monkeypatch):
-    monkeypatch.setattr(_engine.Engine, "_employ", None)
+    monkeypatch.setattr(crews.Engine, "_employ", None)
     assert_same(octopus_batch.to_disk(stored.folder, RUNS, 60).load(), stored.load())
 
 
@@ -221,8 +222,8 @@ def test_starts_without_a_finite_gradient_end_at_once_and_harm_nobody(tmp_path):
 
 
 def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
-    monkeypatch.setattr(_memory, "_free_bytes", lambda device: 2**14)
-    monkeypatch.setattr(_engine.Engine, "_employ", None)
+    monkeypatch.setattr(memory, "_free_bytes", lambda device: 2**14)
+    monkeypatch.setattr(crews.Engine, "_employ", None)
     with pytest.raises(MemoryError, match=r"lanes=256 need .* GiB on .* free; lanes=\d+ would fit"):
         octopus_batch.in_memory(*octopus_batch.starts(10), lanes=256)
 
@@ -234,10 +235,10 @@ def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
 def test_the_lanes_that_would_fit_are_named(free, cure):
     device = jax.devices()[0]
     if cure is None:
-        _memory.check_that_it_fits(100, 64, device, free)
+        memory.check_that_it_fits(100, 64, device, free)
         return
     with pytest.raises(MemoryError, match=cure):
-        _memory.check_that_it_fits(100, 64, device, free)
+        memory.check_that_it_fits(100, 64, device, free)
 
 
 def start(folder, *arguments):

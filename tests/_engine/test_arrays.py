@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course.saddle import _arrays
+from jaxopt_course._engine import arrays
 
 
 def tree():
@@ -17,13 +17,13 @@ def tree():
 
 
 def written(tmp_path):
-    handler = _arrays.ArraysHandler()
-    handler.save(tmp_path, _arrays.ArraysSave(_arrays.flatten(tree())))
+    handler = arrays.ArraysHandler()
+    handler.save(tmp_path, arrays.ArraysSave(arrays.flatten(tree())))
     return handler.restore(tmp_path)
 
 
 def test_structure_types_and_keys_come_back(tmp_path):
-    back, expected = _arrays.unflatten(written(tmp_path), tree()), tree()
+    back, expected = arrays.unflatten(written(tmp_path), tree()), tree()
     assert jax.tree.structure(back) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(expected), strict=True):
         assert one.dtype == other.dtype
@@ -31,7 +31,7 @@ def test_structure_types_and_keys_come_back(tmp_path):
 
 
 def test_without_a_structure_leaves_are_named_by_their_path(tmp_path):
-    back = _arrays.by_name(written(tmp_path))
+    back = arrays.by_name(written(tmp_path))
     assert back["run"].tolist() == [0, 1]
     assert set(back["params"]) == {"[0]", "[1]['b']"}
     assert back["params"]["[0]"].dtype == jnp.bfloat16
