@@ -7,9 +7,21 @@ from typing import Any
 def check_about(
     folder: str | os.PathLike[str], what: str, stored: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
-    """Raise ValueError, naming the first that differs, unless `stored` has all that is `wanted`."""
+    """Raise ValueError, naming the first that differs, unless `stored` has all that is `wanted`.
+
+    Of two that are described entry by entry, that is of the same name, it is the first entry.
+    """
     for name, value in wanted.items():
-        if stored.get(name) != value:
+        found = stored.get(name)
+        if isinstance(value, dict) and isinstance(found, dict):
+            for entry in found | value:
+                if found.get(entry) != value.get(entry):
+                    raise ValueError(
+                        f"checkpoint {folder} is of another {name}: it has "
+                        f"{found.get(entry, 'nothing')} at {entry}, "
+                        f"not {value.get(entry, 'nothing')}"
+                    )
+        elif found != value:
             raise ValueError(
                 f"checkpoint {folder} is of a {what} with {name} = {stored.get(name)}, "
                 f"this one has {value}"

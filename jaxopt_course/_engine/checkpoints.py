@@ -41,9 +41,9 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         Raises:
             ValueError: If the folder belongs to another number of processes.
         """
-        process, processes = jax.process_index(), jax.process_count()
+        processes = jax.process_count()
         self._about = about
-        self.folder = Path(folder).absolute() / f"process-{process}-of-{processes}"
+        self.folder = _own_folder(folder)
         others = {path.name for path in self.folder.parent.glob("process-*-of-*")}
         strangers = [name for name in others if not name.endswith(f"-of-{processes}")]
         if strangers:
@@ -123,6 +123,21 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                 _arrays.unflatten(read["lanes"], like), state["crews"], strict=True
             )
         ]
+
+
+def stored_about(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what the checkpoint of this process in a folder is of, None if there is none."""
+    own = _own_folder(folder)
+    if not (own / "crews").is_dir():
+        return None
+    with contextlib.ExitStack() as stack:
+        crews, _ = _managers(stack, own)
+        return None if crews.latest_step() is None else _read_json(crews)["about"]
+
+
+def _own_folder(folder: str | os.PathLike[str]) -> Path:
+    process, processes = jax.process_index(), jax.process_count()
+    return Path(folder).absolute() / f"process-{process}-of-{processes}"
 
 
 def stored_parts(folder: Path, like: Rows | None = None) -> Iterator[Rows]:

@@ -22,11 +22,13 @@ import numpy as np
 from jaxopt_course._engine.lanes import Ended, Lanes, Plan, Queue, idle_lanes, places
 from jaxopt_course._engine.loop import advance
 from jaxopt_course._engine.memory import check_that_it_fits, needed_bytes
+from jaxopt_course._engine.reports import Listener, Reports
 
 Source = Callable[[int, int], tuple[Any, jax.Array]]
 """From the number of the first run and how many to starts and keys, the runs being the first axis.
 Behind the last run there may be any that are valid."""
 Rows = dict[str, Any]
+Observe = Callable[[Lanes, Rows], Any]
 
 _SECONDS_A_CALL = 0.25
 _MOST_STEPS = 2**31 - 1
@@ -81,8 +83,23 @@ class Engine:
         devices: tuple[jax.Device, ...],
         *,
         at_leisure: bool = False,
+        long_steps: bool = False,
+        observe: Observe | None = None,
     ) -> None:
-        """Set up a batch; `at_leisure` if nobody wants control back soon after the start."""
+        """Set up a batch.
+
+        Args:
+            plan: What runs do.
+            constants: Arrays they share.
+            source: Of starts and keys.
+            runs: Their numbers.
+            devices: Among which they are divided.
+            at_leisure: Whether nobody wants control back soon after the start.
+            long_steps: Whether a step takes long and a start much memory: then control comes back
+                after the first step, and no more runs wait at a device than it has lanes.
+            observe: Called after every step with a crew's lanes and the rows of the runs that left
+                them, in the crew's thread; what it returns is given to the callback of `work`.
+        """
         self.runs, self.next, self.ended = runs, runs.start, 0
         self.crews: list[Crew] = []
         self.rows: list[Rows] = []
@@ -92,6 +109,9 @@ class Engine:
         self._one_run = jax.tree.map(lambda leaf: leaf[0], starts), keys[0]
         self._size, self._room = places(plan, self._one_run[0])
         self._first_budget = 1024 if at_leisure else 16
+        if long_steps:
+            self._size, self._room, self._first_budget = plan.lanes, plan.lanes, 1
+        self._observe, self._reports = observe, Reports()
         self._lane_steps = self._run_steps = self._bytes = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -133,9 +153,12 @@ class Engine:
         seconds: float = np.inf,
         most_bytes: float = np.inf,
         stop: Callable[[], bool] = bool,
-        callback: Callable[[Progress], Any] | None = None,
+        callback: Callable[..., Any] | None = None,
     ) -> None:
         """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
+
+        The callback gets the progress a few times a second; or after every step, and what was
+        observed.
 
         What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
         leaves the crews in order: they can be saved, and `work` may be called again.
@@ -151,6 +174,8 @@ class Engine:
         x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
         precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
         resting, self.crews = self.crews, []
+        reports = self._reports = Reports()
+        listener = Listener(callback)
 
         def labour(device: jax.Device) -> None:
             with jax.enable_x64(x64), jax.default_matmul_precision(precision):
@@ -162,18 +187,24 @@ class Engine:
         devices = self._devices[: max(blocks, 1)]
         with ThreadPoolExecutor(len(devices)) as threads:
             pending = {threads.submit(labour, device) for device in devices}
+            for future in pending:
+                future.add_done_callback(reports.wake)
             try:
                 while pending:
-                    timeout = None if callback is None else _SECONDS_A_CALL
-                    done, pending = wait(pending, timeout, return_when=FIRST_EXCEPTION)
+                    for observed in reports.take(None if callback is None else _SECONDS_A_CALL):
+                        listener.tell(self.progress, observed)
+                    done, pending = wait(pending, 0, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    if callback is not None:
-                        callback(self.progress)
+                    if self._observe is None:
+                        listener.tell(self.progress)
             finally:
                 self._stop.set()
+                reports.close()
                 wait(pending)
                 self.crews += resting
+                for observed in reports.rest():
+                    listener.tell(self.progress, observed)
 
     def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
         """Return a crew with work, a new one if there are runs for it, or None."""
@@ -212,9 +243,11 @@ class Engine:
         """Let a crew work until it has nothing to do or has to stop."""
         crew.lanes, constants = jax.device_put((crew.lanes, self._constants), device)
         budget, queue, calls = self._first_budget, None, 0
+        if self._observe is not None:
+            budget = 1
         while True:
-            if not crew.waiting:
-                crew.waiting, queue = self._deal(), None
+            if not crew.waiting and (dealt := self._deal()):
+                crew.waiting, queue = dealt, None
             if not crew.waiting and not crew.under_way:
                 return
             if enough():
@@ -235,11 +268,14 @@ class Engine:
                 more=np.bool_(more),
             )
             queue = queue._replace(head=head)
-            begun, count = int(head) - before, self._keep(ended)
+            begun, rows = int(head) - before, self._keep(ended)
             crew.waiting = crew.waiting[begun:]
-            crew.under_way += begun - count
+            crew.under_way += begun - len(rows["run"])
             calls += 1
-            if calls > 1 and int(ended.steps) == budget:  # The first call may have compiled.
+            if self._observe is not None:
+                if int(ended.steps):
+                    self._reports.hand_in(self._observe(crew.lanes, rows))
+            elif calls > 1 and int(ended.steps) == budget:  # The first call may have compiled.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
 
@@ -257,11 +293,17 @@ class Engine:
         numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
         return Queue(*jax.device_put((starts, keys, *numbers), device))
 
-    def _keep(self, ended: Ended) -> int:
-        """Keep the runs that have ended; return how many."""
+    def _keep(self, ended: Ended) -> Rows:
+        """Keep the runs that have ended; return what is kept of them."""
         count = int(ended.count)
-        # All of it, then what counts: a slice on the device would be compiled for every count.
-        rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:count].copy(), ended.rows)
+
+        def copy(leaf: jax.Array) -> np.ndarray:
+            if not count:  # Often, and then nothing needs to come from the device.
+                return np.zeros((0, *leaf.shape[1:]), leaf.dtype)
+            # All of it, then what counts: a slice on the device is compiled for every count.
+            return np.asarray(leaf)[:count].copy()
+
+        rows = jax.tree.map(copy, ended.rows)
         with self._lock:
             if count:
                 self.rows.append(rows)
@@ -269,7 +311,7 @@ class Engine:
             self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
             self._run_steps += int(rows["steps"].sum())
             self._lane_steps += int(ended.steps) * self._plan.lanes
-        return count
+        return rows
 
 
 _idle_lanes = jax.jit(idle_lanes, static_argnums=0)
