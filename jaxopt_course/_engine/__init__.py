@@ -14,5 +14,5 @@ What a step is, a *program* says, in the terms of its own module. One part a fil
     batch        a whole batch: its share of the runs, checkpoints, gathering
     checkpoints  on disk through orbax
     arrays       as NumPy archives
-    memory       whether a program fits, asked before it runs
+    memory       what a program needs, asked before it runs
 """

@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jax.experimental import multihost_utils
 from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine.checkpoints import RunCheckpoints, stored_parts
-from jaxopt_course._engine.crews import Engine, Rows
+from jaxopt_course._engine.crews import Engine, Progress, Rows, concatenate
 from jaxopt_course._engine.lanes import Plan, Queue, idle_lanes
 from jaxopt_course._engine.loop import advance
 from jaxopt_course._processes import wait_for_all
@@ -65,6 +66,56 @@ def share(runs: int, process: int) -> range:
     """Return the numbers of the runs that are the share of a process."""
     processes = jax.process_count()
     return range(process * runs // processes, (process + 1) * runs // processes)
+
+
+def run(
+    plan: Plan,
+    constants: Any,
+    starts: Any,
+    keys: jax.Array,
+    *,
+    devices: tuple[jax.Device, ...],
+    checkpoint: str | os.PathLike[str] | None,
+    checkpoint_every: float,
+    callback: Callable[[Progress], Any] | None,
+    about: Callable[[], dict[str, Any]],
+) -> Rows:
+    """Run a batch from starts and keys in memory, in all processes together.
+
+    Args:
+        plan: What runs do.
+        constants: Arrays they share.
+        starts: The runs being the first axis.
+        keys: Likewise.
+        devices: Among which the runs of this process are divided.
+        checkpoint: Folder for checkpoints, or None.
+        checkpoint_every: Seconds between them.
+        callback: Called with the progress of this process.
+        about: Returns what, besides starts and keys, tells the batch from others, as JSON.
+
+    Returns:
+        What is kept of every run, in their order.
+    """
+    runs = keys.shape[0]
+    source = Batch(starts, keys)
+    engine = Engine(
+        plan,
+        constants,
+        source.take,
+        share(runs, jax.process_index()),
+        devices,
+        at_leisure=checkpoint is None and callback is None,
+    )
+    parts = complete(
+        engine,
+        checkpoint=checkpoint,
+        every=checkpoint_every,
+        about=lambda: about() | circumstances(devices[0]) | {"starts and keys": source.digest()},
+        always=False,
+        callback=callback,
+    )
+    # A process whose share is empty brings nothing, but brings it in the right shapes.
+    return gather(concatenate(list(parts) or [engine.no_rows()]), runs)
 
 
 def complete(
@@ -137,6 +188,7 @@ def gather(rows: Rows, runs: int) -> Rows:
     return jax.tree.map(gather_leaf, rows)
 
 
+@partial(jax.jit, static_argnums=0)
 def run_inline(plan: Plan, constants: Any, starts: Any, keys: jax.Array) -> Rows:
     """Run within somebody's program: on its device, in one loop, without the host."""
     runs = keys.shape[0]

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxopt_course._engine.lanes import Ended, Lanes, Plan, Queue, idle_lanes, places
 from jaxopt_course._engine.loop import advance
-from jaxopt_course._engine.memory import check_that_it_fits, needed_bytes
+from jaxopt_course._engine.memory import Needs, check_that_it_fits, needs_of
 from jaxopt_course._engine.reports import Listener, Reports
 
 Source = Callable[[int, int], tuple[Any, jax.Array]]
@@ -183,8 +183,7 @@ class Engine:
                     self._employ(crew, device, enough)
 
         # A thread a device, as a call on a CPU does its work before it returns.
-        blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
-        devices = self._devices[: max(blocks, 1)]
+        devices = self._devices_at_work()
         with ThreadPoolExecutor(len(devices)) as threads:
             pending = {threads.submit(labour, device) for device in devices}
             for future in pending:
@@ -205,6 +204,13 @@ class Engine:
                 self.crews += resting
                 for observed in reports.rest():
                     listener.tell(self.progress, observed)
+
+    def _devices_at_work(self) -> tuple[jax.Device, ...]:
+        """Return as many devices as there is work for."""
+        blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
+        devices = self._devices[: max(blocks, 1)]
+        alone = len(devices) > 1 and self._needs(devices[0]).every_core
+        return devices[:1] if alone else devices
 
     def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
         """Return a crew with work, a new one if there are runs for it, or None."""
@@ -233,11 +239,13 @@ class Engine:
 
         return jax.tree.map(shape, (lanes, queue, self._constants))
 
+    def _needs(self, device: jax.Device) -> Needs:
+        leaves, structure = jax.tree.flatten(self._shapes(device))
+        return _needs(self._plan, self._room, structure, tuple(leaves))
+
     def _check_memory(self, device: jax.Device) -> None:
         """Raise MemoryError if the lanes do not fit, before any are made."""
-        leaves, structure = jax.tree.flatten(self._shapes(device))
-        needed = _needed_bytes(self._plan, self._room, structure, tuple(leaves))
-        check_that_it_fits(needed, self._plan.lanes, device)
+        check_that_it_fits(self._needs(device).bytes, self._plan.lanes, device)
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
@@ -320,11 +328,11 @@ _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
 
 
 @functools.lru_cache(maxsize=64)
-def _needed_bytes(plan: Plan, room: int, structure: Any, leaves: tuple[Any, ...]) -> int | None:
+def _needs(plan: Plan, room: int, structure: Any, leaves: tuple[Any, ...]) -> Needs:
     """Return what the compiled loop needs; compiled here, it is not compiled again when called."""
     lanes, queue, constants = jax.tree.unflatten(structure, leaves)
     lowered = _advance.lower(plan, lanes, queue, constants, room=room, **_CONTROL)
-    return needed_bytes(lowered.compile())
+    return needs_of(lowered.compile())
 
 
 def concatenate(rows: Iterable[Rows]) -> Rows:

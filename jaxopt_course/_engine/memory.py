@@ -1,21 +1,38 @@
-"""Whether a compiled program fits into memory, asked before it runs."""
+"""What a compiled program needs, asked before it runs: memory, and every core."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
 
-def needed_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """Return what its compiler says a program needs: arguments, results and temporary arrays."""
+class Needs(NamedTuple):
+    """What a compiled program needs.
+
+    Attributes:
+        bytes: Of memory, for arguments, results and temporary arrays; None if it is not known.
+        every_core: Whether it is to run on one CPU device only. LAPACK's batches are divided among
+            the threads that all CPU devices of a process share, and each waits, in one of them, for
+            its parts: with as many devices at work as there are threads, all wait for ever.
+    """
+
+    bytes: int | None
+    every_core: bool
+
+
+def needs_of(compiled: jax.stages.Compiled) -> Needs:
+    """Return what its compiler says a program needs."""
+    every_core = 'custom_call_target="lapack_' in (compiled.as_text() or "")  # On CPUs only.
     memory = compiled.memory_analysis()
     if memory is None:
-        return None  # Not every platform's compiler says.
-    return (
+        return Needs(None, every_core)  # Not every platform's compiler says.
+    size = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         + memory.temp_size_in_bytes
         - memory.alias_size_in_bytes
     )
+    return Needs(size, every_core)
 
 
 def check_that_it_fits(

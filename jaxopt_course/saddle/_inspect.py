@@ -28,13 +28,16 @@ from jaxopt_course._checks import (
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
-def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayTree) -> None:
+def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayTree) -> bool:
     """Raise or warn if the curvature of `fun` at `x` would not mean what it seems to.
 
     Args:
         name: What the caller calls `fun`.
         fun: The objective.
         x: Its parameters.
+
+    Returns:
+        Whether a surrounding transformation traces `x` or what `fun` closes over.
 
     Raises:
         TypeError: if `fun` does not return a real scalar or a leaf of `x` is not real floating.
@@ -62,7 +65,8 @@ def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayT
             "is meant, evaluate it with train=False (use_running_average=True).",
             stacklevel=3,
         )
-    if _may_differ(first, second) and not _has_tracer((x, first.consts)):
+    traced = _has_tracer((x, first.consts))
+    if _may_differ(first, second) and not traced:
         outputs = [fun(x) for _ in range(2)]
         values = [float(output) for output in outputs]
         # Sums on an accelerator may be taken in another order: that is no randomness.
@@ -72,6 +76,7 @@ def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayT
                 f"{name} must be deterministic, but two evaluations at x gave {values[0]} and "
                 f"{values[1]}: let it draw from a fixed key, or pass it what was drawn"
             )
+    return traced
 
 
 def _equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:

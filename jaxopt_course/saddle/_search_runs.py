@@ -1,4 +1,4 @@
-"""The compiled loop under `saddle.find`: a batch of runs, each until its own end.
+"""What lanes do under `saddle.find`: a run moves until it has arrived or can go no further.
 
 A step is taken if its quality is good enough (`_search_steps`), and the trust radius shrinks or
 grows with that quality; a step to where the gradient is not finite has no quality and is not taken.
@@ -8,21 +8,23 @@ must be short, in the directions in which the Hessian is not singular, and so mu
 to there in those in which it nearly is. A step that still lowers the gradient is taken at the end:
 where Newton's method converges it is worth half of the digits.
 
-Runs that have ended cost nothing: on a
-CPU, those that go on are gathered into blocks (`update_where`).
+Lanes without a run that goes on cost nothing: on a CPU those that do are gathered into blocks
+(`update_where`).
 """
 
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
+from jaxopt_course._engine.lanes import RUNNING
 from jaxopt_course.saddle._search_steps import RULES, agreement, fall_of_norm, newton_step
 from jaxopt_course.transforms._second_order import EigenModel, eigen_model
 
@@ -38,10 +40,29 @@ class Outcome(enum.IntEnum):
     DIVERGED = 5
 
 
-_RUNNING = -1
 _BLOCK = 64
+_MOST_LANES = 2048
 
 _ACCEPT, _SHRINK, _GROW = 0.1, 0.25, 0.75
+
+
+class SearchPlan(NamedTuple):
+    """What the compiled program depends on: equal plans share one program."""
+
+    fun: Callable[[Any], jax.Array]
+    method: str
+    lanes: int
+    record_every: None = None
+    entries: int = 0
+
+    def program(self, constants: "Limits", starts: Any) -> "SearchProgram":
+        """Return what lanes do."""
+        return SearchProgram(self, constants, starts)
+
+    def describe(self, limits: "Limits") -> dict[str, Any]:
+        """Return what tells this batch from others, as JSON; functions have no digest."""
+        numbers = {name: float(value) for name, value in limits._asdict().items()}
+        return {"method": self.method, "lanes": self.lanes} | numbers
 
 
 class Limits(NamedTuple):
@@ -63,7 +84,6 @@ class Run(NamedTuple):
         scale: |H| (1 + max |x|): what |g| is compared with.
         index: Number of negative eigenvalues of H.
         steps: Steps tried so far.
-        outcome: An `Outcome`, or -1 while it goes on.
     """
 
     x: jax.Array
@@ -73,7 +93,24 @@ class Run(NamedTuple):
     scale: jax.Array
     index: jax.Array
     steps: jax.Array
-    outcome: jax.Array
+
+
+class Search(NamedTuple):
+    """The body of the lanes: runs, where they began, and the index wanted of each (-1 for any)."""
+
+    run: Run
+    start: jax.Array
+    wanted: jax.Array
+
+
+def default_lanes(runs: int, platform: str) -> int:
+    """Return how many runs to take together.
+
+    Lanes without a run cost nothing, and the Hessians of a block are all that is large: many lanes
+    are best, but for half of the runs, which are left to a second device. An accelerator wants all
+    of them at once.
+    """
+    return min(max(-(-runs // 2), _BLOCK), _MOST_LANES, runs) if platform == "cpu" else runs
 
 
 def block_size(count: int) -> int:
@@ -82,57 +119,90 @@ def block_size(count: int) -> int:
     return _BLOCK if jax.default_backend() == "cpu" else count
 
 
-def run_searches(
-    fun: Callable[[jax.Array], jax.Array],
-    method: str,
-    starts: jax.Array,
-    wanted: jax.Array,
-    limits: Limits,
-) -> Run:
-    """Run every search to its end.
+class SearchProgram:
+    """The parts of the engine's loop; starts are pairs of parameters and the wanted index."""
 
-    Args:
-        fun: The objective, of a vector.
-        method: A key of `RULES`.
-        starts: Shape `(runs, n)`.
-        wanted: The index that each run is to end at, shape `(runs,)`; -1 for any.
-        limits: When to stop.
-    """
-    count = starts.shape[0]
-    zeros = jnp.zeros(count, starts.dtype)
-    runs = Run(
-        x=starts,
-        radius=jnp.asarray(limits.radius * (1 + jnp.max(jnp.abs(starts), axis=1)), starts.dtype),
-        drift=zeros,
-        gradient_norm=zeros,
-        scale=zeros,
-        index=jnp.zeros(count, jnp.int32),
-        steps=jnp.zeros(count, jnp.int32),
-        outcome=jnp.full(count, _RUNNING, jnp.int32),
-    )
-    advance = partial(_advance, fun, method, limits)
-    advance = jax.vmap(update_where(advance, block=block_size(count)))
-    return jax.lax.while_loop(
-        lambda runs: jnp.any(runs.outcome == _RUNNING),
-        lambda runs: advance(runs.outcome == _RUNNING, runs, starts, wanted),
-        runs,
-    )
+    axis = 0
+
+    def __init__(self, plan: SearchPlan, limits: Limits, starts: Any) -> None:
+        """Trace nothing yet."""
+        self._lanes = plan.lanes
+        params, _ = starts
+        first = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), params)
+        _, self._unravel = ravel_pytree(first)
+        self._fun, self._radius = plan.fun, limits.radius
+        advance = partial(_advance, self._fun_of_vector, plan.method, limits)
+        self._advance = jax.vmap(update_where(advance, block=block_size(plan.lanes)))
+
+    def _fun_of_vector(self, x: jax.Array) -> jax.Array:
+        return self._fun(self._unravel(x))
+
+    def idle(self, start: Any, key: jax.Array) -> Search:
+        """Return the body of lanes without runs."""
+        del key
+        every = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self._lanes, *leaf.shape)), start)
+        return self._searches(every)
+
+    def begin(self, keys: jax.Array, starts: Any, reason: jax.Array) -> tuple[Search, jax.Array]:
+        """Return the body of lanes at their starts."""
+        del keys
+        return self._searches(starts), reason
+
+    def _searches(self, starts: Any) -> Search:
+        params, wanted = starts
+        x = jax.vmap(lambda params: ravel_pytree(params)[0])(params)
+        zeros, none = jnp.zeros_like(x[:, 0]), jnp.zeros_like(wanted)
+        run = Run(
+            x=x,
+            radius=jnp.asarray(self._radius * (1 + jnp.max(jnp.abs(x), axis=1)), x.dtype),
+            drift=zeros,
+            gradient_norm=zeros,
+            scale=zeros,
+            index=none,
+            steps=none,
+        )
+        return Search(run, start=x, wanted=wanted)
+
+    def step(self, body: Search, reason: jax.Array) -> tuple[Search, jax.Array]:
+        """Take a step in every lane that runs."""
+        run, reason = self._advance(reason == RUNNING, (body.run, reason), body.start, body.wanted)
+        return body._replace(run=run), reason
+
+    def row(self, body: Search, reason: jax.Array) -> dict[str, Any]:
+        """Return what is kept of every run."""
+        run = body.run
+        params = jax.vmap(self._unravel)(run.x)
+        return {
+            "params": params,
+            "value": jax.vmap(self._fun)(params),
+            "gradient_norm": run.gradient_norm,
+            "scale": run.scale,
+            "index": run.index,
+            "steps": run.steps,
+            "reason": reason,
+        }
+
+    def entry(self, body: Search) -> dict[str, Any]:
+        """Return nothing: searches are not recorded."""
+        del body
+        return {}
 
 
 def _advance(
     fun: Callable[[jax.Array], jax.Array],
     method: str,
     limits: Limits,
-    run: Run,
+    standing: tuple[Run, jax.Array],
     start: jax.Array,
     wanted: jax.Array,
-) -> Run:
+) -> tuple[Run, jax.Array]:
     """Look at where a run is; end it there, or try a step."""
+    run, _ = standing
     gradient_fun = jax.grad(fun)
     gradient, operator = _krylov.flat_hessian(fun, run.x)
     model = eigen_model(operator, gradient)
-    run = _judge(method, limits, run, model, start, wanted)
-    going = run.outcome == _RUNNING
+    run, reason = _judge(method, limits, run, model, start, wanted)
+    going = reason == RUNNING
 
     proposal = RULES[method](gradient_fun, run.x, model, run.radius, wanted)
     reached = gradient_fun(run.x + proposal.step)
@@ -147,15 +217,16 @@ def _advance(
     )
     # The last step is a refinement: not one that leads somewhere else.
     refines = (length <= _short(run.x)) & (_krylov.norm(reached) < run.gradient_norm)
-    taken = jnp.where(going, quality >= _ACCEPT, (run.outcome == Outcome.STATIONARY) & refines)
+    taken = jnp.where(going, quality >= _ACCEPT, (reason == Outcome.STATIONARY) & refines)
     drift = jnp.where(_hardly_curved(model), model.vectors @ proposal.step, 0)
-    return run._replace(
+    run = run._replace(
         x=jnp.where(taken, run.x + proposal.step, run.x),
         radius=jnp.where(going, radius, run.radius),
         drift=jnp.where(taken, _krylov.norm(drift), run.drift),
         gradient_norm=jnp.where(taken, _krylov.norm(reached), run.gradient_norm),
         steps=run.steps + going,
     )
+    return run, reason
 
 
 def _short(x: jax.Array) -> jax.Array:
@@ -171,7 +242,7 @@ def _hardly_curved(model: EigenModel) -> jax.Array:
 
 def _judge(
     method: str, limits: Limits, run: Run, model: EigenModel, start: jax.Array, wanted: jax.Array
-) -> Run:
+) -> tuple[Run, jax.Array]:
     """Measure where a run is, and end it if it has arrived or can go no further."""
     info = jnp.finfo(run.x.dtype)
     size = jnp.max(jnp.abs(model.eigenvalues))
@@ -214,6 +285,6 @@ def _judge(
             Outcome.STALLED,
             Outcome.MAX_STEPS,
         ],
-        _RUNNING,
+        RUNNING,
     )
-    return run._replace(outcome=outcome.astype(jnp.int32))
+    return run, outcome.astype(jnp.int32)

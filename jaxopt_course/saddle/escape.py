@@ -38,7 +38,7 @@ from jaxopt_course._checks import (
     check_real_floating,
 )
 from jaxopt_course._engine import batch
-from jaxopt_course._engine.crews import Engine, Progress, Rows, concatenate
+from jaxopt_course._engine.crews import Progress, Rows
 from jaxopt_course.saddle._escape_steps import (
     EscapePlan,
     Limits,
@@ -197,34 +197,22 @@ def escape(
     )
     keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
     limits = Limits(target_value, epsilon, hessian_lipschitz)
-    if _is_traced((starts, keys, limits)):
-        if checkpoint is not None or callback is not None:
-            raise ValueError("checkpoint and callback must be None within a traced function")
+    finite = _is_finite(fun, starts)
+    if is_traced((finite, keys, limits)):
+        check_untraced(checkpoint=checkpoint, callback=callback)
         return _as_runs(plan, batch.run_inline(plan, limits, starts, keys))
-    source = batch.Batch(starts, keys)
-    engine = Engine(
+    _check_finite(np.asarray(finite))
+    rows = batch.run(
         plan,
         limits,
-        source.take,
-        batch.share(runs, jax.process_index()),
-        devices,
-        at_leisure=checkpoint is None and callback is None,
-    )
-    _check_finite_start(plan, starts)
-    parts = batch.complete(
-        engine,
+        starts,
+        keys,
+        devices=devices,
         checkpoint=checkpoint,
-        every=checkpoint_every,
-        about=lambda: (
-            plan.describe(limits)
-            | batch.circumstances(devices[0])
-            | {"starts and keys": source.digest()}
-        ),
-        always=False,
+        checkpoint_every=checkpoint_every,
         callback=callback,
+        about=lambda: plan.describe(limits),
     )
-    # A process whose share is empty brings nothing, but brings it in the right shapes.
-    rows = batch.gather(concatenate(list(parts) or [engine.no_rows()]), runs)
     return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
 
 
@@ -263,6 +251,13 @@ def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> Non
         )
 
 
+def check_untraced(**arguments: Any) -> None:
+    """Raise ValueError if any is given: within a traced function none of them can be had."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None within a traced function, got {value!r}")
+
+
 def local_devices(devices: Any) -> tuple[jax.Device, ...]:
     """Return the devices that were asked for, by default all of this process."""
     devices = tuple(jax.local_devices() if devices is None else devices)
@@ -294,8 +289,7 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
     return next(iter(lengths.values()))
 
 
-def _check_finite_start(plan: EscapePlan, starts: chex.ArrayTree) -> None:
-    finite = np.asarray(_is_finite(plan.fun, starts))
+def _check_finite(finite: np.ndarray) -> None:
     if not finite.all():
         (bad,) = np.nonzero(~finite)
         raise ValueError(
@@ -309,5 +303,6 @@ def _is_finite(fun: Objective, starts: chex.ArrayTree) -> jax.Array:
     return jnp.isfinite(jax.vmap(fun)(starts))
 
 
-def _is_traced(tree: Any) -> bool:
+def is_traced(tree: Any) -> bool:
+    """Return whether any leaf is traced by a surrounding transformation."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -113,8 +113,10 @@ def test_a_pause_leaves_no_more_crews_than_devices():
     assert engine.progress.useful > 0.85
 
 
-@pytest.mark.parametrize("limits", [{}, {"epsilon": 0.01, "hessian_lipschitz": 1.0}])
-def test_the_program_is_compiled_once_a_device(limits, caplog):
+@pytest.mark.parametrize(
+    ("limits", "at_work"), [({}, 2), ({"epsilon": 0.01, "hessian_lipschitz": 1.0}, 1)]
+)
+def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
     """The check of memory compiles what is called afterwards, not something of the kind."""
     starts, keys = octopus_batch.starts(4)
     jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
@@ -132,9 +134,18 @@ def test_the_program_is_compiled_once_a_device(limits, caplog):
                 **limits,
             )
             compiled = [line for line in caplog.messages if "compilation of jit(advance)" in line]
-            assert len(compiled) == devices
+            assert len(compiled) == min(devices, at_work)
     finally:
         jax.config.update("jax_log_compiles", False)
+
+
+def test_where_lapack_divides_its_batches_one_cpu_device_works():
+    starts, keys = octopus_batch.starts(64)
+    source = batch.Batch(starts, keys).take
+    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    for limits, working in ((Limits(None, None, None), 2), (Limits(None, 0.1, 1.0), 1)):
+        engine = crews.Engine(plan, limits, source, range(64), tuple(jax.devices()[:2]))
+        assert len(engine._devices_at_work()) == working
 
 
 def test_every_device_has_work_to_the_end():

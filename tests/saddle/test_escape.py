@@ -341,3 +341,13 @@ def test_bad_input_is_named(changes, error, message):
     arguments = GOOD | {"max_steps": 5} | changes
     with pytest.raises(error, match=message):
         saddle.escape(**arguments)
+
+
+def test_an_objective_that_is_traced_is_followed_within_the_trace():
+    def end(depth):
+        runs = saddle.escape(
+            lambda x: depth * jnp.sum(x**2), optax.sgd(0.1), jnp.ones((3, 2)), max_steps=5
+        )
+        return runs.params
+
+    np.testing.assert_allclose(jax.jit(end)(2.0), np.full((3, 2), 0.6**5), rtol=1e-6)

@@ -166,6 +166,65 @@ def test_runs_that_fail_say_so_and_leave_the_others_alone():
     assert alone.runs.steps[0] == census.runs.steps[2]
 
 
+CURVED = 20
+COUPLING = jax.random.normal(jax.random.key(3), (CURVED, CURVED))
+
+
+def coupled_wells(x):
+    return jnp.sum((x**2 - 1) ** 2) / 4 + 0.15 * x @ COUPLING @ x
+
+
+class Interruption(Exception):
+    """Stands for Ctrl-C or what a signal handler raises."""
+
+
+def test_a_census_has_the_same_bits_on_two_devices_and_after_an_interruption(tmp_path):
+    # Twenty dimensions: LAPACK divides their batches among threads, on which two devices that
+    # waited for each other's would wait for ever.
+    search = partial(
+        saddle.find,
+        coupled_wells,
+        jax.random.normal(jax.random.key(0), (256, CURVED)),
+        max_steps=100,
+        lanes=32,
+    )
+    progress = []
+    whole = search(devices=jax.devices()[:1], callback=progress.append)
+    assert progress[-1][:2] == (256, 256)
+    assert whole.num_points > 1
+
+    def interrupt(state):
+        if state.ended > 50:
+            raise Interruption
+
+    two = {"devices": jax.devices()[:2], "checkpoint": tmp_path}
+    with pytest.raises(Interruption):
+        search(callback=interrupt, **two)
+    jax.tree.map(np.testing.assert_array_equal, search(**two), whole)
+    with pytest.raises(ValueError, match="method = newton, this one has gradient_norm"):
+        search(method="gradient_norm", **two)
+
+
+def test_a_census_within_a_traced_function_is_that_outside():
+    def minima(depth):
+        return saddle.find(
+            lambda x: jnp.sum(depth * (x**2 - 1) ** 2), jnp.linspace(-2, 2, 10)[:, None]
+        )
+
+    depths = jnp.array([1.0, 3.0])
+    inside = jax.jit(jax.vmap(minima))(depths)
+    for i, depth in enumerate(depths):
+        outside = minima(depth)
+        assert inside.num_points[i] == outside.num_points == 3
+        np.testing.assert_allclose(inside.params[i, :3], outside.params, atol=1e-6)
+    with pytest.raises(ValueError, match="callback must be None within a traced function"):
+        jax.jit(
+            lambda depth: saddle.find(
+                lambda x: depth * jnp.sum(x**2), jnp.ones((2, 1)), callback=print
+            )
+        )(1.0)
+
+
 def test_ends_are_grouped_around_the_best_of_them():
     features = jnp.array([[0.0], [0.09], [0.18], [5.0], [jnp.nan], [0.0], [5.001]])
     residual = jnp.array([3.0, 1.0, 2.0, 2.0, 0.0, 0.0, 1.0])
@@ -200,6 +259,11 @@ def test_ends_are_grouped_around_the_best_of_them():
         ({"null_space": jnp.zeros((1, 2))}, TypeError, "null_space must be a function"),
         ({"canonical": 3}, TypeError, "canonical must be a function"),
         ({"order": 3}, ValueError, "order must be one of"),
+        ({"lanes": 0}, ValueError, "lanes must be positive"),
+        ({"devices": ()}, ValueError, "devices must hold at least one device"),
+        ({"callback": 3}, TypeError, "callback must be"),
+        ({"checkpoint": 3}, TypeError, "checkpoint must be"),
+        ({"checkpoint_every": 0.0}, ValueError, "checkpoint_every must be positive"),
     ],
 )
 def test_bad_arguments_are_named(change, error, message):
