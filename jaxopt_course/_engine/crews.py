@@ -163,11 +163,12 @@ class Engine:
         What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
         leaves the crews in order: they can be saved, and `work` may be called again.
         """
-        until = time.monotonic() + seconds
+        until, before = time.monotonic() + seconds, self._lane_steps
 
         def enough() -> bool:
-            late = time.monotonic() >= until or self._bytes >= most_bytes
-            return late or stop() or self._stop.is_set()
+            # However little time there is, something is to be done in it.
+            late = self._lane_steps > before and time.monotonic() >= until
+            return late or self._bytes >= most_bytes or stop() or self._stop.is_set()
 
         self._stop.clear()
         # Configuration that holds in a `with` holds in its thread alone: carry it over.
