@@ -33,7 +33,7 @@ def _census(config: "Config", family: Family, key: jax.Array) -> saddle.Census:
     starts = jax.tree.map(
         lambda some, *others: jnp.concatenate([some, jnp.stack(others)]), random, *known
     )
-    return saddle.find(
+    return resumable.find(
         problem.fun,
         starts,
         # The points are not isolated, but orbits of the symmetries.

@@ -91,7 +91,7 @@ def stationary_points(
     search_key, basis_key = jax.random.split(key)
     count = len(jax.tree.leaves(ends)[0])
     starts = jax.vmap(problem.init)(keys_of(search_key, count))
-    runs = saddle.find(
+    runs = resumable.find(
         problem.fun,
         jax.tree.map(lambda *parts: jnp.concatenate(parts), ends, starts),
         method="levenberg_marquardt",

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
+from experiments import resumable
 from experiments._digit_network import Network, descend, slow_places
 from jaxopt_course import saddle
 
@@ -66,7 +67,7 @@ def find_passed(
     path, step = slow_places(np.asarray(norms), most=4)
     if not path.size:
         raise ValueError(f"steps must lead past a saddle, got {steps} without any slow place")
-    census = saddle.find(fun, jax.tree.map(lambda leaf: leaf[path, step], params), max_steps=30)
+    census = resumable.find(fun, jax.tree.map(lambda leaf: leaf[path, step], params), max_steps=30)
     strict = np.flatnonzero(np.asarray(census.point.kind) == saddle.Kind.STRICT_SADDLE)
     if not strict.size:
         raise ValueError(f"scale must let paths pass a saddle; none was found at {scale}")

@@ -39,7 +39,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments import progress
+from experiments import progress, resumable
 from experiments._digit_network import Network
 from experiments._search_starts import FAMILIES, starting_points
 from experiments.claims import Claim, at_most
@@ -95,11 +95,13 @@ def run(config: Config) -> xr.Dataset:
     network = Network(
         config.inputs, config.hidden, config.images, config.weight_decay, config.classes
     )
-    with jax.enable_x64(True), progress.bar("searches") as update:
+    with jax.enable_x64(True):
         problem = network.problem()
         fun = network.objective(problem)
-        starts, family, wanted = starting_points(config, problem, fun, jax.random.key(config.seed))
-        update(1)
+        with progress.bar("starts"):
+            starts, family, wanted = starting_points(
+                config, problem, fun, jax.random.key(config.seed)
+            )
 
         loss = problem.fun
         assert isinstance(loss, jax.tree_util.Partial)
@@ -109,7 +111,7 @@ def run(config: Config) -> xr.Dataset:
             known = loss.keywords
             return network_loss.apply(params, known["state"], known["inputs"])[0]
 
-        census = saddle.find(
+        census = resumable.find(
             fun,
             starts,
             method="eigenvector_following",

@@ -4,7 +4,8 @@
         runs = resumable.escape(fun, optimizer, starts, keys, max_steps=1000)
 
 An experiment calls its batches in the same order every time, so their checkpoints are numbered.
-Outside `into`, in a notebook or a test, `escape` is `saddle.escape` with a bar.
+Outside `into`, in a notebook or a test, `escape` is `saddle.escape` with a bar, and `find` is
+`saddle.find`.
 """
 
 import contextlib
@@ -45,18 +46,25 @@ def escape(
     fun: Any, optimizer: Any, starts: Any, keys: Any = None, *, title: str = "runs", **options: Any
 ):
     """Call `saddle.escape` with checkpoints and a bar that is called `title`."""
-    import jax
-
     from jaxopt_course import saddle
+
+    with _watched(title, starts) as more:
+        return saddle.escape(fun, optimizer, starts, keys, **more, **options)
+
+
+def find(fun: Any, starts: Any, *, title: str = "searches", **options: Any):
+    """Call `saddle.find` with checkpoints and a bar that is called `title`."""
+    from jaxopt_course import saddle
+
+    with _watched(title, starts) as more:
+        return saddle.find(fun, starts, **more, **options)
+
+
+@contextlib.contextmanager
+def _watched(title: str, starts: Any) -> Iterator[dict[str, Any]]:
+    """Open a bar for a batch; yield what shows it there and where the checkpoints go."""
+    import jax
 
     (count, *_) = jax.tree.leaves(starts)[0].shape
     with progress.bar(title, total=count) as update:
-        return saddle.escape(
-            fun,
-            optimizer,
-            starts,
-            keys,
-            checkpoint=folder(),
-            callback=lambda state: update(state.ended),
-            **options,
-        )
+        yield {"checkpoint": folder(), "callback": lambda state: update(state.ended)}

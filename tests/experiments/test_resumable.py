@@ -14,6 +14,10 @@ def bowl(x):
     return jnp.sum(x**2)
 
 
+def double_well(x):
+    return jnp.sum((x**2 - 1) ** 2)
+
+
 def escape(scale, **options):
     return resumable.escape(bowl, SGD, scale * jnp.ones((20, 2)), max_steps=200, **options)
 
@@ -27,6 +31,25 @@ def test_outside_an_experiment_nothing_is_kept(tmp_path, monkeypatch):
     assert resumable.folder() is None
     assert escape(1.0).steps.tolist() == [200] * 20
     assert not list(tmp_path.iterdir())
+
+
+def test_a_census_has_a_folder_too(tmp_path, monkeypatch):
+    def interrupt(progress):
+        raise Interruption
+
+    def find(**options):
+        return find_of_library(*options.pop("arguments"), **options | {"callback": interrupt})
+
+    find_of_library = saddle.find
+    starts = jnp.linspace(-2, 2, 30)[:, None]
+    with monkeypatch.context() as patch, resumable.into(tmp_path / "kept"):
+        patch.setattr(saddle, "find", lambda *arguments, **more: find(arguments=arguments, **more))
+        with pytest.raises(Interruption):
+            resumable.find(double_well, starts)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["000"]
+    with resumable.into(tmp_path / "kept"):
+        census = resumable.find(double_well, starts)
+    assert census.point.index.tolist() == [0, 0, 1]
 
 
 def test_folders_are_numbered_in_the_order_of_the_batches(tmp_path):
