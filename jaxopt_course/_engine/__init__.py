@@ -10,7 +10,9 @@ What a step is, a *program* says, in the terms of its own module. One part a fil
 
     lanes        plans, programs, queues, lanes: what all this is about
     loop         the compiled loop: step, retire, refill, record
+    compiled     for which shapes it is compiled, what it needs
     crews        what drives it: a thread a device, interruption, memory
+    reports      what crews report, and how the main thread comes by it
     batch        a whole batch: its share of the runs, checkpoints, gathering
     checkpoints  on disk through orbax
     arrays       as NumPy archives

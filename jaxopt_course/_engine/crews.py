@@ -8,7 +8,6 @@ again, on as many devices as there are then, computes what would have been compu
 """
 
 import dataclasses
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +15,10 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._engine.lanes import Ended, Lanes, Plan, Queue, idle_lanes, places
-from jaxopt_course._engine.loop import advance
-from jaxopt_course._engine.memory import Needs, check_that_it_fits, needs_of
+from jaxopt_course._engine.compiled import CompiledLoop
+from jaxopt_course._engine.lanes import Ended, Lanes, Plan, Queue
 from jaxopt_course._engine.reports import Listener, Reports
 
 Source = Callable[[int, int], tuple[Any, jax.Array]]
@@ -104,13 +101,10 @@ class Engine:
         self.crews: list[Crew] = []
         self.rows: list[Rows] = []
         self._plan, self._source, self._devices = plan, source, devices
-        self._constants = jax.tree.map(jnp.asarray, constants)
-        starts, keys = source(runs.start, 1)
-        self._one_run = jax.tree.map(lambda leaf: leaf[0], starts), keys[0]
-        self._size, self._room = places(plan, self._one_run[0])
+        self._loop = CompiledLoop(plan, constants, *source(runs.start, 1), long_steps=long_steps)
         self._first_budget = 1024 if at_leisure else 16
-        if long_steps:
-            self._size, self._room, self._first_budget = plan.lanes, plan.lanes, 1
+        if long_steps or observe is not None:
+            self._first_budget = 1
         self._observe, self._reports = observe, Reports()
         self._lane_steps = self._run_steps = self._bytes = 0
         self._lock = threading.Lock()
@@ -137,15 +131,13 @@ class Engine:
         """Forget what is kept of the runs that have ended, because it lies elsewhere."""
         self.rows, self._bytes = [], 0
 
-    def idle_lanes(self, device: jax.Device | None = None) -> Lanes:
-        """Return lanes without runs, on a device."""
-        return _idle_lanes(self._plan, self._constants, *jax.device_put(self._one_run, device))
+    def idle_lanes(self) -> Lanes:
+        """Return lanes without runs."""
+        return self._loop.idle_lanes()
 
     def no_rows(self) -> Rows:
         """Return what is kept of no runs at all."""
-        shapes = self._shapes(None)
-        _, _, ended = _advance.eval_shape(self._plan, *shapes, room=self._room, **_CONTROL)
-        return jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), ended.rows)
+        return self._loop.no_rows()
 
     def work(
         self,
@@ -210,7 +202,7 @@ class Engine:
         """Return as many devices as there is work for."""
         blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
         devices = self._devices[: max(blocks, 1)]
-        alone = len(devices) > 1 and self._needs(devices[0]).every_core
+        alone = len(devices) > 1 and self._loop.needs(devices[0]).every_core
         return devices[:1] if alone else devices
 
     def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
@@ -220,40 +212,13 @@ class Engine:
                 return resting.pop()
             if self.next == self.runs.stop:
                 return None
-        self._check_memory(device)
-        return Crew(self.idle_lanes(device), waiting=range(0), under_way=0)
-
-    def _shapes(self, device: jax.Device | None) -> tuple[Any, ...]:
-        """Return the arguments of `_advance`, as far as shapes go."""
-        lanes = _idle_lanes.eval_shape(self._plan, self._constants, *self._one_run)
-        starts, keys = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((self._size, *leaf.shape), leaf.dtype), self._one_run
-        )
-        number: Any = jax.ShapeDtypeStruct((), np.int32)
-        queue = Queue(starts, keys, first=number, head=number, size=number)
-        place = None if device is None else jax.sharding.SingleDeviceSharding(device)
-
-        def shape(leaf: Any) -> jax.ShapeDtypeStruct:
-            # A type or place not quite that of the array would have the program compiled twice.
-            weak = getattr(leaf, "weak_type", False)
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place, weak_type=weak)
-
-        return jax.tree.map(shape, (lanes, queue, self._constants))
-
-    def _needs(self, device: jax.Device) -> Needs:
-        leaves, structure = jax.tree.flatten(self._shapes(device))
-        return _needs(self._plan, self._room, structure, tuple(leaves))
-
-    def _check_memory(self, device: jax.Device) -> None:
-        """Raise MemoryError if the lanes do not fit, before any are made."""
-        check_that_it_fits(self._needs(device).bytes, self._plan.lanes, device)
+        self._loop.check_memory(device)
+        return Crew(self._loop.idle_lanes(device), waiting=range(0), under_way=0)
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        crew.lanes, constants = jax.device_put((crew.lanes, self._constants), device)
+        crew.lanes, constants = jax.device_put((crew.lanes, self._loop.constants), device)
         budget, queue, calls = self._first_budget, None, 0
-        if self._observe is not None:
-            budget = 1
         while True:
             if not crew.waiting and (dealt := self._deal()):
                 crew.waiting, queue = dealt, None
@@ -267,14 +232,8 @@ class Engine:
                 queue = self._queue(crew.waiting, device)
             started, before = time.monotonic(), int(queue.head)
             more = self.next < self.runs.stop
-            crew.lanes, head, ended = _advance(
-                self._plan,
-                crew.lanes,
-                queue,
-                constants,
-                room=self._room,
-                budget=np.int32(budget),
-                more=np.bool_(more),
+            crew.lanes, head, ended = self._loop(
+                crew.lanes, queue, constants, budget=budget, more=more
             )
             queue = queue._replace(head=head)
             begun, rows = int(head) - before, self._keep(ended)
@@ -292,13 +251,13 @@ class Engine:
         """Take the next runs: fewer towards the end, so that no device is without."""
         with self._lock:
             share = (self.runs.stop - self.next) // (2 * len(self._devices))
-            most = min(max(share, self._plan.lanes), self._size)
+            most = min(max(share, self._plan.lanes), self._loop.size)
             dealt = range(self.next, min(self.next + most, self.runs.stop))
             self.next = dealt.stop
         return dealt
 
     def _queue(self, waiting: range, device: jax.Device) -> Queue:
-        starts, keys = self._source(waiting.start, self._size)
+        starts, keys = self._source(waiting.start, self._loop.size)
         numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
         return Queue(*jax.device_put((starts, keys, *numbers), device))
 
@@ -321,19 +280,6 @@ class Engine:
             self._run_steps += int(rows["steps"].sum())
             self._lane_steps += int(ended.steps) * self._plan.lanes
         return rows
-
-
-_idle_lanes = jax.jit(idle_lanes, static_argnums=0)
-_advance = jax.jit(advance, static_argnums=0, static_argnames="room", donate_argnums=1)
-_CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
-
-
-@functools.lru_cache(maxsize=64)
-def _needs(plan: Plan, room: int, structure: Any, leaves: tuple[Any, ...]) -> Needs:
-    """Return what the compiled loop needs; compiled here, it is not compiled again when called."""
-    lanes, queue, constants = jax.tree.unflatten(structure, leaves)
-    lowered = _advance.lower(plan, lanes, queue, constants, room=room, **_CONTROL)
-    return needs_of(lowered.compile())
 
 
 def concatenate(rows: Iterable[Rows]) -> Rows:

@@ -113,6 +113,18 @@ def test_a_pause_leaves_no_more_crews_than_devices():
     assert engine.progress.useful > 0.85
 
 
+def test_however_little_time_there_is_something_is_done_in_it():
+    starts, keys = octopus_batch.starts(64)
+    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = batch.Batch(starts, keys).take
+    limits = Limits(None, None, None)
+    engine = crews.Engine(plan, limits, source, range(64), tuple(jax.devices()[:1]))
+    for _ in range(3):
+        before = engine._lane_steps
+        engine.work(seconds=0)
+        assert engine._lane_steps > before
+
+
 @pytest.mark.parametrize(
     ("limits", "at_work"), [({}, 2), ({"epsilon": 0.01, "hessian_lipschitz": 1.0}, 1)]
 )
