@@ -11,7 +11,7 @@ library functions take it as a callback, and `epochs(total)` is one for `trainin
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +23,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:  # It brings jax, and `list` does not need it.
+    from jaxopt_course import training
 
 Item = TypeVar("Item")
 Update = Callable[[float], None]
@@ -78,28 +81,34 @@ def bar(description: str, total: float | None = None) -> Iterator[Update]:
         shown.remove_task(task)
 
 
-def epochs(total: int) -> Callable[[int, object], None]:
-    """Return a callback for `training.fit` that shows a bar until the last epoch is done.
-
-    A training that ends sooner, all its runs having diverged, leaves the bar to the display.
+def epochs(total: int) -> "Callable[[training.Epochs], None]":
+    """Return a callback for `training.fit` that shows a bar until the last run has ended.
 
     Args:
-        total: Epochs of the training.
+        total: Epochs of the training; the bar shows how many of them are done, on average.
 
     Example:
+        >>> from jaxopt_course import training
         >>> callback = epochs(2)
-        >>> callback(1, {"loss": None})
+        >>> callback(training.Epochs([0], [1], {"loss": [0.5]}, ended=0, runs=1))
     """
     shown = _display.get()
     if shown is None:
-        return lambda _epoch, _record: None
+        return lambda _told: None
     # Opened before the first epoch, most of which is compilation.
     task = shown.add_task("epochs", total=total)
+    under_way: dict[int, int] = {}
 
-    def callback(epoch: int, _record: object) -> None:
-        shown.update(task, completed=epoch)
-        if epoch == total:
-            shown.remove_task(task)
+    def callback(told: "training.Epochs") -> None:
+        under_way.update(zip(map(int, told.run), map(int, told.epoch), strict=True))
+        for run, loss in zip(map(int, told.run), told.record["loss"], strict=True):
+            if under_way[run] == total or loss != loss:  # It is through, or has diverged.
+                del under_way[run]
+        done = total * told.ended + sum(under_way.values())
+        if task in shown.task_ids:  # Two devices may both bring the last.
+            shown.update(task, completed=done / told.runs)
+            if told.ended == told.runs:
+                shown.remove_task(task)
 
     return callback
 

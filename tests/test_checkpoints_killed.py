@@ -1,54 +1,42 @@
-"""Checkpoints of a process that is killed while it writes them: whole, or the one before."""
+"""A training that is killed again and again, also while it writes: the same bits in the end."""
 
 import os
 import subprocess
 import sys
-import textwrap
-import threading
+from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_course.training.checkpoints import Checkpoints
+from tests import spirals_batch
 
-WRITER = """
-import sys
-import jax.numpy as jnp
-import numpy as np
-from jaxopt_course.training.checkpoints import Checkpoints
 
-with Checkpoints(sys.argv[1], {}) as checkpoints:
-    runs, records = checkpoints.restore({"a": jnp.zeros(300_000), "b": jnp.zeros(3)})
-    while True:
-        records.append({"loss": np.full(2, len(records) + 1.0)})
-        step = float(len(records))
-        checkpoints.save({"a": jnp.full(300_000, step), "b": jnp.full(3, step)}, records)
-        print(len(records), flush=True)
-"""
+def start(folder, *arguments):
+    """Start `spirals_batch` in a process of its own."""
+    environment = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONPATH=os.getcwd())
+    return subprocess.Popen(
+        [sys.executable, spirals_batch.__file__, str(folder), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.nightly)])
-def test_a_kill_at_a_random_time_leaves_a_whole_checkpoint(tmp_path, kills):
-    random, before = np.random.default_rng(0), 0
+def test_a_training_killed_at_random_times_ends_with_the_same_bits(tmp_path, kills):
+    """It writes without a pause, so that kills come while it does."""
+    random, epochs = np.random.default_rng(0), 30 * (kills + 1)
     for _ in range(kills):
-        with subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "checkpoint")],
-            env=dict(os.environ, JAX_PLATFORMS="cpu"),
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            written = int(process.stdout.readline())
-            threading.Event().wait(random.uniform(0, 0.3))
-            process.kill()
-        assert written == before + 1  # it went on from the checkpoint of the process before
-        fresh = {"a": jnp.zeros(300_000), "b": jnp.zeros(3)}
-        with Checkpoints(tmp_path / "checkpoint", {}) as checkpoints:
-            runs, records = checkpoints.restore(fresh)
-        before = len(records)
-        assert before >= written
-        assert bool((runs["a"] == before).all())
-        assert bool((runs["b"] == before).all())
-        assert [record["loss"].tolist() for record in records] == [
-            [step, step] for step in range(1, before + 1)
-        ]
+        with start(tmp_path, "--epochs", epochs, "--every", 1e-3) as process:
+            process.stdout.readline()  # it trains
+            try:
+                process.wait(random.uniform(0.2, 0.8))
+            except subprocess.TimeoutExpired:
+                process.kill()
+    folder = tmp_path / "checkpoint"
+    assert list(Path(folder, f"epochs-{epochs}").glob("process-0-of-1/crews/*"))
+    resumed = spirals_batch.fit(epochs, checkpoint=folder)
+    whole = spirals_batch.fit(epochs)
+    for name, values in spirals_batch.arrays(whole).items():
+        np.testing.assert_array_equal(spirals_batch.arrays(resumed)[name], values)

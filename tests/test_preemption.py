@@ -37,22 +37,22 @@ def fit(**options):
 
 
 def terminate_in(epoch):
-    def callback(done, record):
-        if done == epoch:
+    def callback(epochs):
+        if epochs.epoch[0] == epoch:
             signal.raise_signal(signal.SIGTERM)
 
     return callback
 
 
 def test_a_terminated_training_resumes_bit_for_bit(tmp_path):
-    """The signal comes when epoch 2 is over; epoch 3 ends, and is kept though 100 were to pass."""
+    """The signal comes when epoch 2 is over; that is kept, and epoch 3 does not begin."""
     whole = fit()
     with pytest.raises(training.Preempted) as stop:
-        fit(checkpoint=tmp_path, checkpoint_every=100, callback=terminate_in(2))
+        fit(checkpoint=tmp_path, checkpoint_every=3600, callback=terminate_in(2))
     assert stop.value.code == 75
     epochs = []
-    resumed = fit(checkpoint=tmp_path, callback=lambda epoch, record: epochs.append(epoch))
-    assert epochs == [4, 5]
+    resumed = fit(checkpoint=tmp_path, callback=lambda told: epochs.append(told.epoch.tolist()))
+    assert epochs == [[3, 3], [4, 4], [5, 5]]
     chex.assert_trees_all_equal(resumed.runs, whole.runs)
     for name, values in whole.history.items():
         np.testing.assert_array_equal(resumed.history[name], values)

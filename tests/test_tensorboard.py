@@ -10,6 +10,7 @@ from flax import nnx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxopt_course import training
+from jaxopt_course._engine.checkpoints import RunCheckpoints
 from jaxopt_course.nn import MLP
 
 
@@ -37,6 +38,12 @@ def fit(log, epochs, **options):
     )
 
 
+def told(epoch, losses):
+    """An epoch of every run."""
+    runs = len(losses)
+    return training.Epochs(np.arange(runs), np.full(runs, epoch), {"loss": losses}, 0, runs)
+
+
 def read(folder):
     """Steps and values by tag."""
     events = EventAccumulator(str(folder)).Reload()
@@ -62,29 +69,47 @@ def test_every_metric_of_every_run_is_a_scalar_an_epoch(tmp_path):
 def test_an_epoch_is_on_disk_before_the_next_begins(tmp_path):
     with training.TensorBoard(tmp_path) as log:
         for epoch in (1, 2):
-            log(epoch, {"loss": np.array([0.5 / epoch])})
+            log(told(epoch, [0.5 / epoch]))
             assert read(tmp_path / "run_0")["loss"][0] == list(range(1, epoch + 1))
 
 
-def test_a_resumed_training_continues_the_curves_from_its_checkpoint(tmp_path):
+def test_runs_that_take_turns_have_curves_of_their_own(tmp_path):
+    with training.TensorBoard(tmp_path, names=["a", "b"]) as log:
+        fitted = fit(log, epochs=3, lanes=1)
+    for run, name in enumerate("ab"):
+        steps, values = read(tmp_path / name)["test_loss"]
+        assert steps == [1, 2, 3]
+        np.testing.assert_array_equal(np.float32(values), fitted.history["test_loss"][run])
+
+
+def test_a_resumed_training_continues_the_curves_from_its_checkpoint(tmp_path, monkeypatch):
     """A process is killed in epoch 3, whose last checkpoint is that of epoch 2."""
 
     class KilledError(Exception):
         pass
 
-    folders = {"checkpoint": tmp_path / "checkpoint", "checkpoint_every": 2}
+    options = {"checkpoint": tmp_path / "checkpoint", "epochs": 5}
     with training.TensorBoard(tmp_path / "logs") as log:
 
-        def killed(epoch, record):
+        def killed(epochs):
             # What is lost with the process must not be seen: here, numbers that would be wrong.
-            log(epoch, {name: values + (epoch > 2) for name, values in record.items()})
-            if epoch == 3:
+            wrong = epochs.epoch > 2
+            log(
+                epochs._replace(
+                    record={name: values + wrong for name, values in epochs.record.items()}
+                )
+            )
+            if epochs.epoch[0] >= 2:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            fit(killed, epochs=5, **folders)
+            fit(killed, **options)
+        monkeypatch.setattr(RunCheckpoints, "save", lambda *_: None)  # no time left for it
+        with pytest.raises(KilledError):
+            fit(killed, **options)
+    monkeypatch.undo()
     with training.TensorBoard(tmp_path / "logs") as log:
-        fitted = fit(log, epochs=5, **folders)
+        fitted = fit(log, **options)
     steps, values = read(tmp_path / "logs" / "run_1")["loss"]
     assert steps == [1, 2, 3, 4, 5]
     np.testing.assert_array_equal(np.float32(values), fitted.history["loss"][1])
@@ -94,7 +119,7 @@ def test_training_anew_replaces_the_curves(tmp_path):
     for epochs, loss in ((3, 1.0), (2, 0.5)):
         with training.TensorBoard(tmp_path, names=["sgd/0"]) as log:
             for epoch in range(epochs):
-                log(epoch + 1, {"loss": np.array([loss])})
+                log(told(epoch + 1, [loss]))
     assert read(tmp_path / "sgd" / "0") == {"loss": ([1, 2], [0.5, 0.5])}
 
 
@@ -115,7 +140,7 @@ def test_mistakes_are_named(tmp_path):
         training.TensorBoard(tmp_path, names=["a"]) as log,
         pytest.raises(ValueError, match="names must be one a run, 2, got 1"),
     ):
-        log(1, {"loss": np.zeros(2)})
+        log(told(1, [0.0, 0.0]))
     assert list(tmp_path.iterdir()) == []
 
 

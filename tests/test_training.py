@@ -11,18 +11,9 @@ import pytest
 from flax import nnx
 
 from jaxopt_course import training
-from jaxopt_course.nn import MLP, BatchNorm, FunctionalView, functional_view
-from jaxopt_course.training import programs
-
-
-def spirals(examples=96, seed=0):
-    """Two classes that no line separates."""
-    inputs = np.random.default_rng(seed).normal(size=(examples, 2)).astype(np.float32)
-    return inputs, (inputs[:, 0] * inputs[:, 1] > 0).astype(np.int32)
-
-
-def network(key):
-    return MLP((2, 16, 2), normalization=BatchNorm, dropout_rate=0.1, rngs=nnx.Rngs(key))
+from jaxopt_course._engine.compiled import CompiledLoop
+from jaxopt_course.nn import MLP, FunctionalView, functional_view
+from tests.spirals_batch import MOMENTUM, network, spirals
 
 
 def plain_network(key):
@@ -30,7 +21,6 @@ def plain_network(key):
 
 
 ADAM = optax.adam(0.03)
-INJECTED = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.9)
 OPTIONS = {"epochs": 4, "batch_size": 20}
 
 
@@ -90,7 +80,7 @@ def test_diverged_runs_stop_and_leave_their_neighbours_bit_for_bit():
     def fit(rates):
         return training.fit(
             network,
-            INJECTED,
+            MOMENTUM,
             spirals(),
             keys(),
             hyperparams={"learning_rate": jnp.asarray(rates)},
@@ -115,14 +105,14 @@ def test_training_ends_when_every_run_has_diverged():
     epochs = []
     fitted = training.fit(
         plain_network,
-        INJECTED,
+        MOMENTUM,
         spirals(),
         keys(),
         hyperparams={"learning_rate": jnp.full(3, 1e38)},
-        callback=lambda epoch, record: epochs.append(epoch),
+        callback=lambda told: epochs.append((told.run.tolist(), told.epoch.tolist())),
         **OPTIONS,
     )
-    assert epochs == [1]
+    assert epochs == [([0, 1, 2], [1, 1, 1])]
     assert fitted.history["loss"].shape == (3, 4)
     assert np.isnan(fitted.history["loss"]).all()
 
@@ -185,32 +175,23 @@ def test_one_epoch_is_traced_however_many_are_run_and_again_by_a_second_fit():
     assert len(traces) == first
 
 
-def test_data_enter_as_arguments_and_not_as_constants():
-    inputs, labels = spirals()
-    plan = programs.Plan(
-        programs.trace_apply(network, keys()),
-        ADAM,
-        training.cross_entropy,
-        (),
-        20,
-        10,
-        9.0,
-        None,
-        False,
+def test_data_enter_as_arguments_and_not_as_constants(monkeypatch):
+    shapes = []
+    of_loop = CompiledLoop.shapes
+    monkeypatch.setattr(
+        CompiledLoop, "shapes", lambda *args: shapes.append(of_loop(*args)) or shapes[-1]
     )
-    runs = programs.init(plan, network, keys(), {})
-    lowered = programs.run_epoch.lower(plan, None, runs, (inputs, labels), 0)
-    arguments = jax.tree.leaves(lowered.args_info)
-    assert any(a.shape == inputs.shape and not a.donated for a in arguments)
-    assert sum(a.donated for a in arguments) == len(jax.tree.leaves(runs))
+    inputs, labels = spirals()
+    training.fit(plain_network, ADAM, (inputs, labels), keys(), **OPTIONS)
+    train = shapes[0][2].sets.train  # of lanes, queue and what all runs share
+    assert [leaf.shape for leaf in train] == [inputs.shape, labels.shape]
 
 
 class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("every", [1, 2])
-def test_a_killed_training_resumes_bit_for_bit(tmp_path, every):
+def test_a_killed_training_resumes_bit_for_bit(tmp_path):
     grid = training.grid(keys()[:2], learning_rate=[0.05, 0.3])
     options = {
         "hyperparams": grid.hyperparams,
@@ -218,33 +199,29 @@ def test_a_killed_training_resumes_bit_for_bit(tmp_path, every):
         "batch_size": 20,
         "epochs": 5,
     }
-    whole = training.fit(network, INJECTED, spirals(), grid.keys, **options)
+    whole = training.fit(network, MOMENTUM, spirals(), grid.keys, **options)
 
-    def kill(epoch, record):
-        if epoch == 3:
+    def kill(told):
+        if told.epoch[0] == 3:
             raise KilledError
 
-    folder = tmp_path / "checkpoints"
-    options |= {"checkpoint": folder, "checkpoint_every": every}
+    options |= {"checkpoint": tmp_path / "checkpoints"}
     with pytest.raises(KilledError):
-        training.fit(network, INJECTED, spirals(), grid.keys, callback=kill, **options)
+        training.fit(network, MOMENTUM, spirals(), grid.keys, callback=kill, **options)
     epochs = []
     resumed = training.fit(
         network,
-        INJECTED,
+        MOMENTUM,
         spirals(),
         grid.keys,
-        callback=lambda epoch, record: epochs.append(epoch),
+        callback=lambda told: epochs.append(told.epoch.tolist()),
         **options,
     )
-    assert epochs == ([4, 5] if every == 1 else [3, 4, 5])
+    assert epochs == [[4] * 4, [5] * 4]
     chex.assert_trees_all_equal(resumed.runs, whole.runs)
     assert resumed.history.keys() == whole.history.keys()
     for name, values in whole.history.items():
         np.testing.assert_array_equal(resumed.history[name], values)
-    # Nothing is left to do: the third call only reads.
-    again = training.fit(network, INJECTED, spirals(), grid.keys, callback=kill, **options)
-    chex.assert_trees_all_equal(again.runs, whole.runs)
 
 
 def test_checkpoints_of_another_training_are_refused(tmp_path):
@@ -261,13 +238,15 @@ def test_checkpoints_of_another_training_are_refused(tmp_path):
         )
 
     fit()
-    with pytest.raises(ValueError, match="training with batch_size = 20, this one has 10"):
+    with pytest.raises(ValueError, match="with batch_size = 20, this one has 10"):
         fit(batch_size=10)
     with pytest.raises(
-        ValueError, match=r"another network or optimizer: it has float32\[2, 16\] at .*\[2, 17\]"
+        ValueError, match=r"another network or optimizer: it has float32\[16\] at .*\[17\]"
     ):
         fit(lambda key: MLP((2, 17, 2), rngs=nnx.Rngs(key)))
-    with pytest.raises(ValueError, match="epochs must be at least the 2 done, got 1"):
+    with pytest.raises(ValueError, match=r"with recorded = \['accuracy', 'loss'\], this one has"):
+        fit(gradient_norm=True)
+    with pytest.raises(ValueError, match=r"epochs must be at least the 2 of checkpoint .*, got 1"):
         fit(epochs=1)
 
 
@@ -369,9 +348,9 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"keys must have shape \(runs,\)"):
         fit(keys=jax.random.key(0))
     with pytest.raises(ValueError, match="hyperparams names 'momentun', which the optimizer does"):
-        fit(optimizer=INJECTED, hyperparams={"momentun": jnp.zeros(3)})
+        fit(optimizer=MOMENTUM, hyperparams={"momentun": jnp.zeros(3)})
     with pytest.raises(ValueError, match=r"hyperparams\['momentum'\] must have shape \(3,\)"):
-        fit(optimizer=INJECTED, hyperparams={"momentum": jnp.zeros(2)})
+        fit(optimizer=MOMENTUM, hyperparams={"momentum": jnp.zeros(2)})
     with pytest.raises(ValueError, match="train must have inputs and labels of one leading axis"):
         fit(data=(inputs, labels[:-1]))
     with pytest.raises(ValueError, match="train must have the 3 runs as leading axis, got 96"):

@@ -3,6 +3,7 @@
 from jaxopt_course._preemption import Preempted as Preempted
 from jaxopt_course.training.combinations import Grid as Grid
 from jaxopt_course.training.combinations import grid as grid
+from jaxopt_course.training.lanes import Epochs as Epochs
 from jaxopt_course.training.loop import Fit as Fit
 from jaxopt_course.training.loop import correct as correct
 from jaxopt_course.training.loop import cross_entropy as cross_entropy

@@ -8,8 +8,10 @@ waits for the next epoch's permutation) and takes one step a batch,
 A run is a key: from it come the initial parameters, the order of the examples, dropout and
 augmentation. Several keys are trained side by side by `vmap`, and so are values of
 hyperparameters that `optax.inject_hyperparams` has moved into the optimizer's state; `grid` makes
-every combination. What a run does depends on its key and hyperparameters alone: not on its
-neighbours, not on whether it was interrupted and resumed.
+every combination. Devices and processes divide the runs among them; where there are fewer lanes
+than runs, a run that is over gives its lane to the next. What a run does depends on its key and
+hyperparameters alone, and its last bits on the number of lanes: not on its neighbours, not on the
+number of devices, not on whether it was interrupted and resumed.
 """
 
 import os
@@ -22,21 +24,19 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course import _required
-from jaxopt_course._checks import check_callable, check_key, check_positive
-from jaxopt_course.nn.functional_view import FunctionalView
-from jaxopt_course.training.checkpoints import Checkpoints
-from jaxopt_course.training.programs import (
-    Data,
-    PerExample,
-    Plan,
-    Runs,
-    evaluate,
-    init,
-    run_epoch,
-    trace_apply,
+from jaxopt_course._checks import (
+    check_callable,
+    check_integer,
+    check_key,
+    check_path,
+    check_positive,
 )
+from jaxopt_course.nn.functional_view import FunctionalView
+from jaxopt_course.training import stages
+from jaxopt_course.training.lanes import Epochs
+from jaxopt_course.training.programs import Data, PerExample, Plan, Runs, Sets, trace_apply
+from jaxopt_course.training.starts import Fresh, as_runs
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
@@ -88,14 +88,19 @@ def fit(
     gradient_norm: bool = False,
     max_loss: float = np.inf,
     evaluation_batch_size: int = 1000,
+    devices: tuple[jax.Device, ...] | None = None,
+    lanes: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 1,
-    callback: Callable[[int, dict[str, np.ndarray]], Any] | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[Epochs], Any] | None = None,
 ) -> Fit:
     """Train a network from every key.
 
     The epoch is compiled once for given shapes, `apply`, optimizer, loss and metrics (the same
     objects); a second call with the same ones compiles nothing.
+
+    Under `jax.distributed`, every process calls this with the same arguments, works on its share of
+    the runs with its own devices and gets all results.
 
     Args:
         build: From a key to a network: an nnx module or its `functional_view`.
@@ -108,28 +113,38 @@ def fit(
         batch_size: Examples a step.
         hyperparams: Values of shape `(runs,)` for hyperparameters that the optimizer injects.
         evaluation: Sets on which the network is evaluated after every epoch, by name.
-        data_axis: 0 if every run has its own data: all arrays have the runs as leading axis.
+        data_axis: 0 if every run has its own data: all arrays have the runs as leading axis. Every
+            device gets all of them.
         loss: Of outputs and labels, for every example.
         metrics: Likewise, by name; `{"accuracy": correct}` by default.
         augment: Function of a key and a batch of inputs, applied in training.
         gradient_norm: Whether to record the Euclidean norm of the gradient.
         max_loss: A run whose batch loss exceeds it counts as diverged.
         evaluation_batch_size: Most examples that are evaluated at once.
-        checkpoint: Folder for checkpoints. If it has one, training continues from there, bit for
-            bit. SIGTERM then ends training after the epoch at hand, with a checkpoint.
-        checkpoint_every: Epochs between checkpoints; the end of training always leaves one.
-        callback: Called after every epoch with the number of epochs done and the entries of
-            `history` for it, each of shape `(runs,)`: for a progress bar, or `TensorBoard`.
+        devices: Devices among which the runs are divided, by default all local ones; of CPU
+            devices, which share the cores, the first.
+        lanes: How many runs a device trains together; whenever some have ended, others take their
+            place. Memory grows with it. By default the runs (or what the checkpoint has), divided
+            evenly among devices and processes. A run has the same bits for the same number of
+            lanes, whatever the number of runs, devices and processes.
+        checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one).
+            If it has one, training continues from there, bit for bit, on as many devices as there
+            are now; also if it is one of fewer epochs. SIGTERM then ends training after the epoch
+            at hand, with a checkpoint; so do Ctrl-C and other exceptions.
+        checkpoint_every: Seconds between checkpoints; the end of training always leaves one.
+        callback: Called with an `Epochs` after every epoch of every device's runs, before they
+            begin the next: for a progress bar, or `TensorBoard`.
 
     Returns:
-        A `Fit`. A run that diverges goes back to where it stood before that epoch, stays there and
-        leaves the others as they are; when all have, training ends and the history is filled up
-        with NaN.
+        A `Fit`. A run that diverges goes back to where it stood before that epoch, ends there and
+        leaves the others as they are; its history is filled up with NaN.
 
     Raises:
         TypeError: If `keys` is not an array of typed keys.
         ValueError: For numbers out of range, leading axes that differ, a hyperparameter that the
-            optimizer does not inject, or a checkpoint of another training.
+            optimizer does not inject, or a checkpoint of another training or of more epochs.
+        MemoryError: Before anything is trained, if the compiled program needs more memory than a
+            device has free; the message says how many lanes would fit.
         Preempted: After SIGTERM, where there is a folder for checkpoints and the program has no
             handler of its own; a `SystemExit` with the status 75.
 
@@ -147,18 +162,18 @@ def fit(
     metrics = {"accuracy": correct} if metrics is None else metrics
     _check_functions(build, loss, augment, callback, optimizer)
     _required.check_integer(
-        epochs=epochs,
-        batch_size=batch_size,
-        evaluation_batch_size=evaluation_batch_size,
-        checkpoint_every=checkpoint_every,
+        epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size
     )
+    check_integer(lanes=lanes)
     _required.check_number(max_loss=max_loss)
+    _required.check_positive(checkpoint_every=checkpoint_every)
     check_positive(
         epochs=epochs,
         batch_size=batch_size,
         evaluation_batch_size=evaluation_batch_size,
-        checkpoint_every=checkpoint_every,
+        lanes=lanes,
     )
+    check_path("checkpoint", checkpoint)
     examples = _check_shapes(train, keys, hyperparams, data_axis)
     if batch_size > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
@@ -172,45 +187,38 @@ def fit(
         max_loss=max_loss,
         augment=augment,
         gradient_norm=gradient_norm,
+        data_axis=data_axis,
     )
-    runs = init(plan, build, keys, hyperparams)
-    records: list[dict[str, np.ndarray]] = []
-    about = {
-        "batch_size": batch_size,
-        "examples": examples,
-        "keys": jax.random.key_data(keys).tolist(),
-        "hyperparams": {name: values.tolist() for name, values in hyperparams.items()},
-    }
-    with (
-        Checkpoints(checkpoint, about) as checkpoints,
-        preemption.deferred(checkpoint is not None) as preempted,
-    ):
-        runs, records = checkpoints.restore(runs)
-        if len(records) > epochs:
-            raise ValueError(f"epochs must be at least the {len(records)} done, got {epochs}")
-        unfinished = len(records) < epochs and not np.all(runs.diverged)
-        while unfinished:
-            runs, record = run_epoch(plan, data_axis, runs, train, len(records))
-            for name, data in evaluation.items():
-                measured = evaluate(plan, data_axis, runs, data)
-                record |= {f"{name}_{key}": value for key, value in measured.items()}
-            record = jax.device_get(record)
-            records.append(record)
-            unfinished = len(records) < epochs and not np.all(runs.diverged)
-            stopped = preempted()
-            if len(records) % checkpoint_every == 0 or stopped or not unfinished:
-                checkpoints.save(runs, records)
-            if callback is not None:
-                callback(len(records), record)
-            if stopped:
-                break
-    history = {name: np.stack([record[name] for record in records], axis=1) for name in records[-1]}
-    missing = epochs - len(records)
-    history = {
-        name: np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan)
-        for name, values in history.items()
-    }
-    return Fit(runs, history, plan.apply)
+    stages.check_epochs(epochs, checkpoint)
+    runs, devices = keys.shape[0], _local_devices(devices)
+    if lanes is None:
+        lanes = stages.default_lanes(runs, devices, checkpoint)
+    sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
+    fresh = Fresh(plan, build, keys, hyperparams, sets, lanes)
+    rows = stages.train(
+        plan,
+        sets,
+        fresh,
+        runs=runs,
+        epochs=int(epochs),
+        lanes=int(lanes),
+        devices=devices,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        callback=callback,
+    )
+    history = {name: values[:, :epochs] for name, values in rows["history"].items()}
+    return Fit(jax.tree.map(jnp.asarray, as_runs(rows, keys, fresh.like)), history, plan.apply)
+
+
+def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, ...]:
+    """Return the devices that were asked for, by default as `fit` says."""
+    if devices is None:
+        devices = tuple(jax.local_devices())
+        return devices[:1] if devices[0].platform == "cpu" else devices
+    if not devices:
+        raise ValueError("devices must hold at least one device, got ()")
+    return tuple(devices)
 
 
 def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:

@@ -1,9 +1,9 @@
-"""The compiled programs of training: initialization, an epoch, an evaluation, each for all runs."""
+"""The programs of training, each for all runs: initialization, an epoch with its evaluations."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from jaxopt_course._checks import is_key
 from jaxopt_course.nn.functional_view import FunctionalView, functional_view
 
 Data = tuple[Any, Any]
@@ -39,6 +40,18 @@ class Runs:
     diverged: jax.Array
 
 
+class Sets(NamedTuple):
+    """The data: inputs and labels, examples first; before them the runs if each has its own.
+
+    Attributes:
+        train: What is trained on.
+        evaluation: On what the network is evaluated, by name.
+    """
+
+    train: Data
+    evaluation: dict[str, Data]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What the compiled programs depend on; equal plans share them."""
@@ -52,6 +65,7 @@ class Plan:
     max_loss: float
     augment: Callable[..., Any] | None
     gradient_norm: bool
+    data_axis: int | None = None
 
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
@@ -77,15 +91,12 @@ def trace_apply(build: Callable[[jax.Array], Any], keys: jax.Array) -> Callable[
     return found[0]
 
 
-def init(
-    plan: Plan,
-    build: Callable[[jax.Array], Any],
-    keys: jax.Array,
-    hyperparams: dict[str, jax.Array],
-) -> Runs:
-    """Draw the parameters of every run and set its hyperparameters."""
-    compiled = _init_on_cpu if jax.default_backend() == "cpu" else _init_elsewhere
-    return compiled(plan, build, keys, hyperparams)
+def init() -> Any:
+    """Return what draws the parameters of every run and sets its hyperparameters, compiled.
+
+    It takes a plan, what builds a network, keys and hyperparameters by name.
+    """
+    return _init_on_cpu if jax.default_backend() == "cpu" else _init_elsewhere
 
 
 def _init(
@@ -108,7 +119,12 @@ def _init(
                 ) from None
         return Runs(key, params, state, opt_state, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
 
-    return jax.vmap(one)(keys, hyperparams)
+    # A weak type would not survive a checkpoint, and what goes on would be another program.
+    return jax.tree.map(_with_own_type, jax.vmap(one)(keys, hyperparams))
+
+
+def _with_own_type(leaf: jax.Array) -> jax.Array:
+    return leaf if is_key(leaf) else jnp.asarray(leaf, leaf.dtype)
 
 
 # It runs once. For the random numbers of a ResNet-8 LLVM takes 41 s at its highest level and 5 s at
@@ -119,36 +135,75 @@ _init_on_cpu = jax.jit(
 _init_elsewhere = jax.jit(_init, static_argnums=(0, 1))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@functools.partial(jax.jit, static_argnums=0)
 def run_epoch(
-    plan: Plan, data_axis: int | None, runs: Runs, train: Data, epoch: jax.typing.ArrayLike
+    plan: Plan,
+    sets: Sets,
+    runs: Runs,
+    number: jax.Array,
+    epoch: jax.Array,
+    running: jax.Array,
 ) -> tuple[Runs, dict[str, jax.Array]]:
-    """Take every run through the training data once."""
+    """Take every run through the training data once and evaluate it on every set.
 
-    def one(runs: Runs, train: Data):
-        shuffle, augment = jax.random.split(
-            jax.random.fold_in(jax.random.fold_in(runs.key, 1), epoch)
-        )
-        examples = jax.tree.leaves(train)[0].shape[0]
-        steps = examples // plan.batch_size
-        order = jax.random.permutation(shuffle, examples)[: steps * plan.batch_size]
-        step = functools.partial(_step, plan, train, augment)
-        moved, record = jax.lax.scan(step, runs, order.reshape(steps, plan.batch_size))
-        finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), moved.params)
-        diverged = moved.diverged | ~jax.tree.reduce(jnp.logical_and, finite, jnp.array(True))
-        # Going back once an epoch is free; to select the new state or the old one at every step
-        # takes two to three times as long as the step, since it can no longer be done in place.
-        runs = jax.tree.map(lambda new, old: jnp.where(diverged, old, new), moved, runs)
-        runs = dataclasses.replace(runs, diverged=diverged)
-        return runs, _unless_diverged(runs, jax.tree.map(jnp.mean, record))
+    Args:
+        plan: What is done.
+        sets: The data.
+        runs: Where the runs stand.
+        number: Of every run.
+        epoch: How many it has behind it.
+        running: Whether it moves at all.
 
-    return _map_runs(one, data_axis, runs, train)
+    Returns:
+        Where they stand then, and what is recorded of the epoch.
+    """
+
+    def one(
+        runs: Runs, number: jax.Array, epoch: jax.Array, running: jax.Array
+    ) -> tuple[Runs, dict[str, jax.Array]]:
+        runs, record = _train(plan, sets.train, runs, number, epoch, running)
+        for name, data in sets.evaluation.items():
+            own = data if plan.data_axis is None else jax.tree.map(lambda leaf: leaf[number], data)
+            measured = _evaluate(plan, runs, own)
+            record |= {f"{name}_{key}": value for key, value in measured.items()}
+        return runs, jax.tree.map(lambda value: jnp.where(runs.diverged, jnp.nan, value), record)
+
+    of_all = (runs, number, epoch, running)
+    if number.shape[0] > 1:
+        return jax.vmap(one)(*of_all)
+    # A single one goes without `vmap`, which would cost it a third more.
+    result = one(*jax.tree.map(lambda leaf: leaf[0], of_all))
+    return jax.tree.map(lambda leaf: leaf[None], result)
+
+
+def _train(
+    plan: Plan, train: Data, runs: Runs, number: jax.Array, epoch: jax.Array, running: jax.Array
+) -> tuple[Runs, dict[str, jax.Array]]:
+    """Take one run through the training data once."""
+    shuffle, augment = jax.random.split(jax.random.fold_in(jax.random.fold_in(runs.key, 1), epoch))
+    examples = jax.tree.leaves(train)[0].shape[0 if plan.data_axis is None else 1]
+    steps = examples // plan.batch_size
+    order = jax.random.permutation(shuffle, examples)[: steps * plan.batch_size]
+
+    def step(runs: Runs, chosen: jax.Array) -> tuple[Runs, dict[str, jax.Array]]:
+        index = chosen if plan.data_axis is None else (number, chosen)
+        return _step(plan, jax.tree.map(lambda leaf: leaf[index], train), augment, runs)
+
+    moved, record = jax.lax.scan(step, runs, order.reshape(steps, plan.batch_size))
+    finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), moved.params)
+    diverged = moved.diverged | ~jax.tree.reduce(jnp.logical_and, finite, jnp.array(True))
+    # Going back once an epoch is free; to select the new state or the old one at every step
+    # takes two to three times as long as the step, since it can no longer be done in place.
+    stays = diverged | ~running
+    diverged = jnp.where(running, diverged, runs.diverged)
+    runs = jax.tree.map(lambda new, old: jnp.where(stays, old, new), moved, runs)
+    return dataclasses.replace(runs, diverged=diverged), jax.tree.map(jnp.mean, record)
 
 
 def _step(
-    plan: Plan, train: Data, augment_key: jax.Array, runs: Runs, chosen: jax.Array
+    plan: Plan, batch: Data, augment_key: jax.Array, runs: Runs
 ) -> tuple[Runs, dict[str, jax.Array]]:
-    inputs, labels = jax.tree.map(lambda leaf: leaf[chosen], train)
+    inputs, labels = batch
     if plan.augment is not None:
         inputs = plan.augment(jax.random.fold_in(augment_key, runs.steps), inputs)
 
@@ -180,40 +235,23 @@ def _step(
     return moved, record
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def evaluate(plan: Plan, data_axis: int | None, runs: Runs, data: Data) -> dict[str, jax.Array]:
-    """Return the means of loss and metrics over a set of examples, in evaluation mode."""
+def _evaluate(plan: Plan, runs: Runs, data: Data) -> dict[str, jax.Array]:
+    """Return the means of loss and metrics of one run over a set, in evaluation mode."""
 
-    def one(runs: Runs, data: Data):
-        def total(data):
-            inputs, labels = data
-            outputs, _ = plan.apply(runs.params, runs.state, inputs, train=False)
-            return jax.tree.map(jnp.sum, plan.measure(outputs, labels))
+    def total(data: Data) -> dict[str, jax.Array]:
+        inputs, labels = data
+        outputs, _ = plan.apply(runs.params, runs.state, inputs, train=False)
+        return jax.tree.map(jnp.sum, plan.measure(outputs, labels))
 
-        examples = jax.tree.leaves(data)[0].shape[0]
-        size = min(plan.evaluation_batch_size, examples)
-        whole = examples // size
-        parts = jax.lax.map(
-            total,
-            jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), data),
-        )
-        totals = jax.tree.map(jnp.sum, parts)
-        if whole * size < examples:
-            rest = total(jax.tree.map(lambda x: x[whole * size :], data))
-            totals = jax.tree.map(jnp.add, totals, rest)
-        return _unless_diverged(runs, jax.tree.map(lambda value: value / examples, totals))
-
-    return _map_runs(one, data_axis, runs, data)
-
-
-def _map_runs(one: Callable[..., Any], data_axis: int | None, runs: Runs, data: Data) -> Any:
-    """Map over the runs; a single one goes without `vmap`, which would cost it a third more."""
-    if runs.key.shape[0] > 1:
-        return jax.vmap(one, in_axes=(0, data_axis))(runs, data)
-    first = jax.tree.map(lambda leaf: leaf[0], (runs, data if data_axis == 0 else None))
-    result = one(first[0], data if data_axis is None else first[1])
-    return jax.tree.map(lambda leaf: leaf[None], result)
-
-
-def _unless_diverged(runs: Runs, record: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return jax.tree.map(lambda value: jnp.where(runs.diverged, jnp.nan, value), record)
+    examples = jax.tree.leaves(data)[0].shape[0]
+    size = min(plan.evaluation_batch_size, examples)
+    whole = examples // size
+    parts = jax.lax.map(
+        total,
+        jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), data),
+    )
+    totals = jax.tree.map(jnp.sum, parts)
+    if whole * size < examples:
+        rest = total(jax.tree.map(lambda x: x[whole * size :], data))
+        totals = jax.tree.map(jnp.add, totals, rest)
+    return jax.tree.map(lambda value: value / examples, totals)

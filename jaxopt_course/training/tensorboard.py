@@ -12,21 +12,20 @@ import contextlib
 import importlib.util
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from jaxopt_course import _required
+from jaxopt_course.training.lanes import Epochs
 
 
 class TensorBoard(contextlib.AbstractContextManager):
     """A callback of `fit` that logs what it records: `with TensorBoard("logs") as log: ...`.
 
-    What an epoch has written is on disk before the next one begins, and a training resumed from a
-    checkpoint continues the curves: TensorBoard drops what a killed process logged beyond the
-    checkpoint. Training anew into the same folder replaces the curves that are there.
+    What an epoch has written is on disk before that run's next one begins, and a training resumed
+    from a checkpoint continues the curves: TensorBoard drops what a killed process logged beyond
+    the checkpoint. Training anew into the same folder replaces the curves that are there.
 
     Args:
         folder: Where the runs' folders go; they are made.
@@ -40,8 +39,9 @@ class TensorBoard(contextlib.AbstractContextManager):
 
     Example:
         >>> import tempfile
+        >>> two = Epochs([0, 1], [1, 1], {"loss": [0.7, 0.6]}, ended=0, runs=2)
         >>> with tempfile.TemporaryDirectory() as folder, TensorBoard(folder) as log:
-        ...     log(1, {"loss": np.array([0.7, 0.6])})
+        ...     log(two)
         ...     print(sorted(path.name for path in Path(folder).iterdir()))
         ['run_0', 'run_1']
     """
@@ -55,55 +55,54 @@ class TensorBoard(contextlib.AbstractContextManager):
             )
         self._folder = Path(folder)
         self._names = None if names is None else _check_names(names)
-        self._writers: list[Any] = []
+        self._writers: dict[int, Any] = {}
 
-    def __call__(self, epoch: int, record: Mapping[str, np.ndarray]) -> None:
-        """Log one epoch.
+    def __call__(self, epochs: Epochs) -> None:
+        """Log an epoch of some runs.
 
         Args:
-            epoch: Epochs done: the step of the scalars.
-            record: Values by name, each of shape `(runs,)`.
+            epochs: What `fit` tells; the epochs done are the step of the scalars.
 
         Raises:
-            ValueError: If there are not as many runs as names.
+            ValueError: If there are more runs than names.
         """
         from tensorboardX.proto.event_pb2 import Event  # pyrefly: ignore
         from tensorboardX.proto.summary_pb2 import Summary  # pyrefly: ignore
 
-        _required.check_integer(epoch=epoch)
-        if not self._writers:
-            self._open(epoch, runs=len(next(iter(record.values()))))
-        for run, writer in enumerate(self._writers):
+        if not isinstance(epochs, Epochs):
+            raise TypeError(f"epochs must be an Epochs, got {epochs!r}")
+        names = self._names
+        if names is not None and len(names) < max(epochs.runs, max(epochs.run) + 1):
+            raise ValueError(f"names must be one a run, {epochs.runs}, got {len(names)}")
+        for place, (run, epoch) in enumerate(zip(epochs.run, epochs.epoch, strict=True)):
             values = [
-                Summary.Value(tag=name, simple_value=float(array[run]))
-                for name, array in record.items()
+                Summary.Value(tag=name, simple_value=float(array[place]))
+                for name, array in epochs.record.items()
             ]
             summary = Summary(value=values)
-            writer.write_event(Event(wall_time=time.time(), step=epoch, summary=summary))
+            writer = self._writers.get(int(run)) or self._open(int(run), int(epoch))
+            writer.write_event(Event(wall_time=time.time(), step=int(epoch), summary=summary))
             writer.flush()
 
-    def _open(self, epoch: int, *, runs: int) -> None:
+    def _open(self, run: int, epoch: int) -> Any:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyrefly: ignore
 
-        names = [f"run_{run}" for run in range(runs)] if self._names is None else self._names
-        if len(names) != runs:
-            raise ValueError(f"names must be one a run, {runs}, got {len(names)}")
-        for name in names:
-            run = self._folder / name
-            run.mkdir(parents=True, exist_ok=True)
-            # The writer's own name ends with the second: two of one second would be one file.
-            writer = EventsWriter(str(run / "events"), f".{os.getpid()}.{epoch}")
-            # Tells TensorBoard to forget this epoch and later ones of the files before.
-            restart = SessionLog(status=SessionLog.START)
-            writer.write_event(Event(wall_time=time.time(), step=epoch, session_log=restart))
-            self._writers.append(writer)
+        folder = self._folder / (f"run_{run}" if self._names is None else self._names[run])
+        folder.mkdir(parents=True, exist_ok=True)
+        # The writer's own name ends with the second: two of one second would be one file.
+        writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{epoch}")
+        # Tells TensorBoard to forget this epoch and later ones of the files before.
+        restart = SessionLog(status=SessionLog.START)
+        writer.write_event(Event(wall_time=time.time(), step=epoch, session_log=restart))
+        self._writers[run] = writer
+        return writer
 
     def close(self) -> None:
         """Close the files. Another epoch would open new ones."""
-        for writer in self._writers:
+        for writer in self._writers.values():
             writer.close()
-        self._writers = []
+        self._writers = {}
 
     def __exit__(self, *error: object) -> None:
         """Close the files."""

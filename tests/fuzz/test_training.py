@@ -43,7 +43,9 @@ KINDS = {
     "max_loss": Kind(st.just(np.inf), numbers(st.just(1.0)).wild),
     "evaluation_batch_size": sizes(100, 100),
     "checkpoint": constant(None),
-    "checkpoint_every": sizes(1, 2),
+    "checkpoint_every": numbers(st.just(60.0)),
+    "devices": Kind(st.just(None), st.sampled_from((None, (), tuple(jax.devices()[:2])))),
+    "lanes": sizes(1, 2),
     "loss": Kind(st.just(training.cross_entropy), st.sampled_from((None, 3, "loss"))),
     "augment": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
     "callback": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
@@ -87,7 +89,7 @@ def logged(result, arguments, data, sane):
         ) as log,
     ):
         runs = len(arguments.get("names") or range(2))
-        log(1, {"loss": np.ones(runs)})
+        log(training.Epochs(range(runs), [1] * runs, {"loss": np.ones(runs)}, 0, runs))
         assert len(list(pathlib.Path(folder).rglob("events.*"))) == runs
 
 
