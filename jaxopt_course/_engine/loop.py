@@ -45,7 +45,7 @@ def advance(
     Returns:
         The lanes, the place in the queue whose turn it is, and the runs that have ended.
     """
-    crowd = _Crowd(plan, constants, queue)
+    crowd = Crowd(plan, constants, queue)
     patience = plan.lanes // _WAITING if plan.record_every is None else plan.lanes - 1
     every_lane = jax.eval_shape(crowd.rows, lanes)
     ended = Ended(
@@ -100,7 +100,7 @@ def advance(
     return jax.lax.while_loop(goes_on, turn, (lanes, queue.head, ended))
 
 
-class _Crowd:
+class Crowd:
     """The lanes, what they do and who follows."""
 
     def __init__(self, plan: Plan, constants: Any, queue: Queue) -> None:
