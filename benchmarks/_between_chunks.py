@@ -1,0 +1,43 @@
+"""Lanes that are refilled between calls of a compiled chunk of steps, by the host.
+
+The engine refills them inside its compiled loop. This is the other way, from the same parts: a
+chunk of steps whatever happens, then everybody who has ended is exchanged, and the host looks.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_course._engine.lanes import Ended, Queue, idle_lanes
+from jaxopt_course._engine.loop import Crowd
+from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="chunk", donate_argnums=1)
+def _advance(plan, lanes, queue, limits, *, chunk):
+    crowd = Crowd(plan, limits, queue)
+    lanes = jax.lax.fori_loop(0, chunk, lambda _, lanes: crowd.step(lanes), lanes)
+    rows = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(crowd.rows, lanes)
+    )
+    ended = crowd.retire(lanes, Ended(rows, jnp.int32(0), jnp.int32(0)))
+    lanes, head = crowd.refill(lanes, queue.head)
+    return lanes, head, ended
+
+
+def escape(fun, rule, starts, keys, *, max_steps, target_value, lanes, chunk):
+    """Return the steps of every run, and the share of all lane-steps that were steps of a run."""
+    plan = EscapePlan(fun, rule, max_steps, None, False, False, lanes)
+    limits = Limits(target_value, None, None)
+    runs = keys.shape[0]
+    standing = jax.jit(idle_lanes, static_argnums=0)(plan, limits, starts[0], keys[0])
+    queue = Queue(starts, keys, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
+    steps, done, calls = np.zeros(runs, int), 0, 0
+    while done < runs:
+        standing, head, ended = _advance(plan, standing, queue, limits, chunk=chunk)
+        queue, count = queue._replace(head=head), int(ended.count)
+        steps[np.asarray(ended.rows["run"])[:count]] = np.asarray(ended.rows["steps"])[:count]
+        done, calls = done + count, calls + 1
+    return steps, steps.sum() / (calls * chunk * lanes)
