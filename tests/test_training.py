@@ -282,8 +282,15 @@ def test_evaluation_counts_every_example_once():
 def test_every_run_may_have_its_own_data():
     inputs, labels = spirals()
     each = (np.stack([inputs] * 3), np.stack([labels, 1 - labels, labels]))
-    own = training.fit(plain_network, ADAM, each, keys(), data_axis=0, **OPTIONS)
-    shared = training.fit(plain_network, ADAM, (inputs, labels), keys(), **OPTIONS)
+    options = OPTIONS | {"data_axis": 0, "evaluation": {"same": each}, "lanes": 2}
+    own = training.fit(plain_network, ADAM, each, keys(), **options)
+    shared = training.fit(plain_network, ADAM, (inputs, labels), keys(), lanes=2, **OPTIONS)
+    outputs, _ = jax.vmap(lambda runs, x: own.apply(runs.params, runs.state, x))(own.runs, each[0])
+    np.testing.assert_allclose(
+        own.history["same_loss"][:, -1],
+        jax.vmap(training.cross_entropy)(outputs, each[1]).mean(1),
+        rtol=1e-5,
+    )
     np.testing.assert_allclose(own.history["loss"][2], shared.history["loss"][2], rtol=1e-5)
     assert not np.allclose(own.history["loss"][1], shared.history["loss"][1], rtol=1e-2)
 
