@@ -96,8 +96,9 @@ def fit(
 ) -> Fit:
     """Train a network from every key.
 
-    The epoch is compiled once for given shapes, `apply`, optimizer, loss and metrics (the same
-    objects); a second call with the same ones compiles nothing.
+    The epoch is compiled once for given shapes, lanes, `apply`, optimizer, loss and metrics (the
+    same objects); a second call with the same ones compiles nothing, unless the epochs are more
+    than 64 and twice as many.
 
     Under `jax.distributed`, every process calls this with the same arguments, works on its share of
     the runs with its own devices and gets all results.
