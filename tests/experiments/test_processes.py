@@ -32,17 +32,42 @@ def start(package, *words, **environment):
     )
 
 
-def start_all(count, package, *words):
+def of_ours(address, count, process):
+    return {
+        "JAX_COORDINATOR_ADDRESS": address,
+        "JAX_NUM_PROCESSES": count,
+        "JAX_PROCESS_ID": process,
+    }
+
+
+def of_slurm(address, count, process):
+    # What srun sets of which JAX makes use; the number of the job gives the port.
+    return {
+        "SLURM_JOB_ID": int(address.split(":")[1]) % 2**12,
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": count,
+        "SLURM_PROCID": process,
+        "SLURM_LOCALID": process,
+    }
+
+
+def of_open_mpi_5(address, count, process):
+    return {
+        "JAX_COORDINATOR_ADDRESS": address,
+        "OMPI_COMM_WORLD_SIZE": count,
+        "OMPI_COMM_WORLD_RANK": process,
+    }
+
+
+def start_all(count, package, *words, launcher=of_ours):
     """Start a command line in several processes that know of each other."""
     address = f"localhost:{free_port()}"
     return [
         start(
             package,
             *words,
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES=str(count),
-            JAX_PROCESS_ID=str(process),
             JAX_NUM_CPU_DEVICES="2",
+            **{name: str(value) for name, value in launcher(address, count, process).items()},
         )
         for process in range(count)
     ]
@@ -62,6 +87,24 @@ def test_the_first_of_two_processes_writes_and_prints(toys, out):
         assert message in outputs[0]
         assert "toy" not in outputs[1]
     assert [path.name for path in (out / "toy").iterdir()] == ["quick"]
+
+
+@pytest.mark.parametrize("launcher", [of_slurm, of_open_mpi_5])
+def test_processes_of_a_launcher_find_each_other(toys, out, launcher):
+    started = start_all(2, toys, "run", "toy", "--distributed", "--out", out, launcher=launcher)
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    assert "running" in outputs[0]
+    assert "toy" not in outputs[1]
+
+
+def test_open_mpi_5_without_an_address_or_mpi4py_is_told_what_it_needs(monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install mpi4py, or mpirun -x JAX_COORDINATOR"):
+        processes.start()
 
 
 def test_tasks_of_an_array_share_a_folder(toys, out):
