@@ -21,8 +21,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments import data, progress
-from jaxopt_course import training
+from experiments import data, progress, resumable
 from jaxopt_course.nn import (
     MLP,
     BatchNorm,
@@ -141,7 +140,7 @@ def train(config: "Config", loaded: data.Dataset, keys: jax.Array) -> dict[str, 
     found = {"slope_error": [], "critic_loss": [], "others": []}
     for name in progress.track(CRITICS, "critics"):
         build = functools.partial(_build_critic, name, config, train[0], jnp.float32)
-        fitted = training.fit(
+        fitted = resumable.fit(
             build,
             optax.adam(1e-3, b1=0.5),
             (train, loaded.train.labels),
@@ -151,7 +150,6 @@ def train(config: "Config", loaded: data.Dataset, keys: jax.Array) -> dict[str, 
             loss=loss,
             metrics={"slope_error": slope_error},
             evaluation={"test": (test, loaded.test.labels)},
-            callback=progress.epochs(config.critic_epochs),
         )
         found["slope_error"].append(fitted.history["test_slope_error"][:, -1])
         found["critic_loss"].append(fitted.history["test_loss"][:, -1])

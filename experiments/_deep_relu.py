@@ -18,10 +18,9 @@ import xarray as xr
 from flax import nnx
 from matplotlib.axes import Axes
 
-from experiments import data, progress
+from experiments import data, progress, resumable
 from experiments.claims import Claim, at_most
 from experiments.seed_means import mean_interval, show_mean
-from jaxopt_course import training
 from jaxopt_course.nn import MLP, functional_view, initializers
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def train(config: "Config", loaded: data.Dataset) -> dict[str, tuple[tuple[str, 
         # Outside of jit: 30 QR decompositions in one program of jaxlib 0.10.2 hang on two cores.
         model = _network(features, name, key, batch)
         view = functional_view(model)._replace(apply=apply)
-        history = training.fit(
+        history = resumable.fit(
             lambda _, view=view: view,
             optimizer,
             loaded.train,
@@ -116,7 +115,6 @@ def train(config: "Config", loaded: data.Dataset) -> dict[str, tuple[tuple[str, 
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
-            callback=progress.epochs(config.epochs),
         ).history
         measured = jax.device_get(at_start(nnx.state(model), batch, loaded.train.labels[:BATCH]))
         measured |= {"train_loss": history["loss"][0], "test_accuracy": history["test_accuracy"][0]}

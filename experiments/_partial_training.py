@@ -13,8 +13,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments import data, progress
-from jaxopt_course import training
+from experiments import data, progress, resumable
 from jaxopt_course.nn import BatchNorm, ResNet
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def train_parts(
 
     accuracies, counts = [], []
     for index in progress.track(range(len(TRAINED)), "trained parameters"):
-        fitted = training.fit(
+        fitted = resumable.fit(
             build,
             optimizer,
             loaded.train,
@@ -148,7 +147,6 @@ def train_parts(
             epochs=config.resnet_epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
-            callback=progress.epochs(config.resnet_epochs),
         )
         accuracies.append(fitted.history["test_accuracy"][:, -1])
         first = jax.tree.map(operator.itemgetter(0), fitted.runs.params)

@@ -16,7 +16,7 @@ import optax
 import orbax.checkpoint as ocp
 from flax import nnx
 
-from experiments import data, progress
+from experiments import data, progress, resumable
 from jaxopt_course import training
 from jaxopt_course.nn import MLP, from_pretrained, functional_view
 
@@ -132,7 +132,7 @@ def train(config: "Config", loaded: data.Dataset) -> tuple[np.ndarray, np.ndarra
     optimizer = optax.sgd(config.learning_rate, momentum=0.9)
 
     def pretrain(build, train: data.Split, test: data.Split, data_axis: int | None) -> training.Fit:
-        return training.fit(
+        return resumable.fit(
             build,
             optimizer,
             train,
@@ -141,7 +141,6 @@ def train(config: "Config", loaded: data.Dataset) -> tuple[np.ndarray, np.ndarra
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"test": test},
-            callback=progress.epochs(config.epochs),
         )
 
     source, source_test = (

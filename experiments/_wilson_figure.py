@@ -15,7 +15,7 @@ import optax
 import xarray as xr
 from flax import nnx
 
-from experiments import data, progress
+from experiments import data, progress, resumable
 from experiments._five_methods import METHODS
 from experiments._private_features import divide
 from jaxopt_course import training
@@ -61,7 +61,7 @@ def train(config: "Config") -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         optimizer = optax.inject_hyperparams(
             lambda learning_rate, method=method: METHODS[method](_halved(learning_rate, steps))
         )(learning_rate=0.0)
-        history = training.fit(
+        history = resumable.fit(
             build,
             optimizer,
             train,
@@ -71,7 +71,6 @@ def train(config: "Config") -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
             batch_size=config.batch_size,
             evaluation={"train": train, "test": test},
             augment=flip if config.hidden is None else None,
-            callback=progress.epochs(config.epochs),
         ).history
         histories.append(
             {

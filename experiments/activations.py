@@ -23,7 +23,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress
+from experiments import data, progress, resumable
 from experiments.claims import Claim
 from experiments.seed_means import check_seeds, mean_interval, show_mean
 from jaxopt_course import training
@@ -98,7 +98,7 @@ def run(config: Config) -> xr.Dataset:
                 rngs=nnx.Rngs(key),
             )
 
-        fitted = training.fit(
+        fitted = resumable.fit(
             build,
             optimizer,
             loaded.train,
@@ -107,7 +107,6 @@ def run(config: Config) -> xr.Dataset:
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"test": loaded.test},
-            callback=progress.epochs(config.epochs),
         )
         losses.append(fitted.history["loss"].reshape(*grid.shape, -1))
         accuracies.append(fitted.history["test_accuracy"].reshape(*grid.shape, -1))

@@ -32,11 +32,10 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from matplotlib.figure import Figure
 
-from experiments import _deep_relu, data, progress
+from experiments import _deep_relu, data, progress, resumable
 from experiments.claims import Claim, at_most
 from experiments.seed_means import check_seeds, show_mean
 from experiments.signals import signals
-from jaxopt_course import training
 from jaxopt_course.nn import MLP, initializers
 
 # Initializers of the tanh network. "standard" is Glorot and Bengio's equation 1.
@@ -145,7 +144,7 @@ def _symmetry(config: Config, train: data.Split) -> dict[str, tuple[tuple[str, .
     with jax.enable_x64(True):
         images = train.images.astype(np.float64)
         for kernel_init in (initializers.zeros, initializers.xavier_uniform()):
-            fitted = training.fit(
+            fitted = resumable.fit(
                 lambda key, kernel_init=kernel_init: MLP(
                     (images[0].size, 32, 10),
                     activation=jax.nn.sigmoid,

@@ -41,11 +41,10 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import _critics, data, progress
+from experiments import _critics, data, progress, resumable
 from experiments._critics import CRITICS
 from experiments.claims import Claim, at_most
 from experiments.seed_means import check_seeds, mean_interval, show_mean
-from jaxopt_course import training
 from jaxopt_course.nn import BatchNorm, ConvNet, GroupNorm, InstanceNorm
 
 NORMALIZATIONS = ("batch", "layer", "instance", "group")
@@ -135,7 +134,7 @@ def _test_errors(config: Config, loaded: data.Dataset, keys: jax.Array) -> np.nd
 
             steps = config.epochs * (len(loaded.train.labels) // batch_size)
             rate = optax.cosine_decay_schedule(config.learning_rate * batch_size / 32, steps)
-            fitted = training.fit(
+            fitted = resumable.fit(
                 build,
                 optax.sgd(rate, momentum=0.9),
                 loaded.train,
@@ -143,7 +142,6 @@ def _test_errors(config: Config, loaded: data.Dataset, keys: jax.Array) -> np.nd
                 epochs=config.epochs,
                 batch_size=batch_size,
                 evaluation={"test": loaded.test},
-                callback=progress.epochs(config.epochs),
             )
             errors.append(1 - fitted.history["test_accuracy"][:, -1])
     return np.reshape(errors, (len(NORMALIZATIONS), len(config.batch_sizes), len(keys)))

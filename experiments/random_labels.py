@@ -23,10 +23,9 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress
+from experiments import data, progress, resumable
 from experiments.claims import Claim
 from experiments.seed_means import check_seeds, mean_interval, show_mean
-from jaxopt_course import training
 from jaxopt_course.nn import MLP
 
 INPUTS = ("shuffled pixels", "random pixels", "Gaussian noise")
@@ -130,7 +129,7 @@ def run(config: Config) -> xr.Dataset:
             data.Split(*(np.stack(leaves) for leaves in zip(*parts, strict=True)))
             for parts in zip(*splits, strict=True)
         )
-        fitted = training.fit(
+        fitted = resumable.fit(
             build,
             optimizer,
             train,
@@ -139,7 +138,6 @@ def run(config: Config) -> xr.Dataset:
             epochs=config.epochs,
             batch_size=config.batch_size,
             evaluation={"train": train, "test": test},
-            callback=progress.epochs(config.epochs),
         )
         errors.append(1 - fitted.history["train_accuracy"])
         test_errors.append(1 - fitted.history["test_accuracy"])

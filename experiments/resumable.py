@@ -4,8 +4,8 @@
         runs = resumable.escape(fun, optimizer, starts, keys, max_steps=1000)
 
 An experiment calls its batches in the same order every time, so their checkpoints are numbered.
-Outside `into`, in a notebook or a test, `escape` is `saddle.escape` with a bar, and `find` is
-`saddle.find`.
+Outside `into`, in a notebook or a test, `escape` is `saddle.escape` with a bar, `find` is
+`saddle.find` and `fit` is `training.fit`.
 """
 
 import contextlib
@@ -58,6 +58,19 @@ def find(fun: Any, starts: Any, *, title: str = "searches", **options: Any):
 
     with _watched(title, starts) as more:
         return saddle.find(fun, starts, **more, **options)
+
+
+def fit(*arguments: Any, epochs: int, **options: Any):
+    """Call `training.fit` with checkpoints and a bar of the epochs."""
+    from jaxopt_course import training
+
+    return training.fit(
+        *arguments,
+        epochs=epochs,
+        checkpoint=folder(),
+        callback=progress.epochs(epochs),
+        **options,
+    )
 
 
 @contextlib.contextmanager

@@ -62,6 +62,14 @@ def circumstances(device: jax.Device) -> dict[str, Any]:
     return {"format": _FORMAT, "jax": jax.__version__, "device": device.device_kind}
 
 
+def local_devices(devices: Any) -> tuple[jax.Device, ...]:
+    """Return the devices that were asked for, by default all of this process."""
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    if not devices:
+        raise ValueError("devices must hold at least one device, got ()")
+    return devices
+
+
 def share(runs: int, process: int) -> range:
     """Return the numbers of the runs that are the share of a process."""
     processes = jax.process_count()

@@ -185,7 +185,7 @@ def escape(
     check_path("checkpoint", checkpoint)
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
-    devices = local_devices(devices)
+    devices = batch.local_devices(devices)
     plan = EscapePlan(
         fun=fun,
         optimizer=optimizer,
@@ -256,14 +256,6 @@ def check_untraced(**arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise ValueError(f"{name} must be None within a traced function, got {value!r}")
-
-
-def local_devices(devices: Any) -> tuple[jax.Device, ...]:
-    """Return the devices that were asked for, by default all of this process."""
-    devices = tuple(jax.local_devices() if devices is None else devices)
-    if not devices:
-        raise ValueError("devices must hold at least one device, got ()")
-    return devices
 
 
 def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:

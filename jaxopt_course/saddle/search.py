@@ -45,7 +45,7 @@ from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._search_runs import Limits, SearchPlan, default_lanes
 from jaxopt_course.saddle._search_runs import Outcome as Outcome
 from jaxopt_course.saddle._search_steps import RULES
-from jaxopt_course.saddle.escape import check_untraced, is_traced, local_devices
+from jaxopt_course.saddle.escape import check_untraced, is_traced
 
 Objective = Callable[[Any], jax.Array]
 
@@ -159,7 +159,7 @@ def find(
         radius=trust_radius,
     )
     merge_tolerance = eps ** (1 / 3) if merge_tolerance is None else merge_tolerance
-    devices = local_devices(devices)
+    devices = batch.local_devices(devices)
     plan = SearchPlan(
         fun=fun,
         method=method,

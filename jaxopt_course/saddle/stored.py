@@ -36,7 +36,7 @@ from jaxopt_course.saddle._escape_steps import (
     Optimizer,
     default_lanes,
 )
-from jaxopt_course.saddle.escape import EscapeRuns, check_limits, check_rule, local_devices
+from jaxopt_course.saddle.escape import EscapeRuns, check_limits, check_rule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ def escape_to_disk(
     check_objective("fun", fun, start)
     check_rule(optimizer, key)
     check_limits(target_value, epsilon, hessian_lipschitz)
-    devices = local_devices(devices)
+    devices = batch.local_devices(devices)
     starts = jax.tree.map(lambda leaf: leaf[None], start)
     plan = EscapePlan(
         fun=fun,

@@ -32,6 +32,7 @@ from jaxopt_course._checks import (
     check_path,
     check_positive,
 )
+from jaxopt_course._engine.batch import local_devices
 from jaxopt_course.nn.functional_view import FunctionalView
 from jaxopt_course.training import stages
 from jaxopt_course.training.lanes import Epochs
@@ -214,12 +215,9 @@ def fit(
 
 def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, ...]:
     """Return the devices that were asked for, by default as `fit` says."""
-    if devices is None:
-        devices = tuple(jax.local_devices())
-        return devices[:1] if devices[0].platform == "cpu" else devices
-    if not devices:
-        raise ValueError("devices must hold at least one device, got ()")
-    return tuple(devices)
+    if devices is None and jax.default_backend() == "cpu":
+        return tuple(jax.local_devices()[:1])
+    return local_devices(devices)
 
 
 def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:

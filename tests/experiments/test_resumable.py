@@ -1,11 +1,15 @@
 """Batches in an experiment: numbered checkpoints, which an interrupted one goes on from."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from experiments import resumable
 from jaxopt_course import saddle
+from jaxopt_course.nn import MLP
 
 SGD = optax.sgd(0.1)
 
@@ -50,6 +54,27 @@ def test_a_census_has_a_folder_too(tmp_path, monkeypatch):
     with resumable.into(tmp_path / "kept"):
         census = resumable.find(double_well, starts)
     assert census.point.index.tolist() == [0, 0, 1]
+
+
+def test_a_training_has_a_folder_too(tmp_path):
+    inputs = jax.random.normal(jax.random.key(0), (20, 2))
+    labels = (inputs[:, 0] > 0).astype(int)
+    fitted = []
+    for _ in range(2):
+        with resumable.into(tmp_path / "kept"):
+            fitted.append(
+                resumable.fit(
+                    lambda key: MLP((2, 3, 2), rngs=nnx.Rngs(key)),
+                    SGD,
+                    (inputs, labels),
+                    jax.random.split(jax.random.key(1), 2),
+                    epochs=2,
+                    batch_size=10,
+                ).history["loss"]
+            )
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["000"]
+    assert fitted[0].shape == (2, 2)
+    np.testing.assert_array_equal(*fitted)
 
 
 def test_folders_are_numbered_in_the_order_of_the_batches(tmp_path):
