@@ -55,6 +55,17 @@ def test_a_run_out_of_steps_is_undecided(batch, x64):
     np.testing.assert_array_equal(ends.steps, 200)
 
 
+def test_a_run_that_is_still_at_a_saddle_is_said_to_be_there(x64):
+    problem = problems.relu_teacher_student(num_students=4, dimension=4)
+    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
+    census = saddle.find(problem.fun, starts, method="eigenvector_following", index=1)
+    ends = _relu_minima.descend(problem, census.params[:1], max_steps=200)
+    assert ends.end.tolist() == [End.SADDLE]
+    assert ends.gradient_norm[0] <= _relu_minima.GRADIENT_TOLERANCE
+    np.testing.assert_allclose(ends.value, census.value[:1], atol=1e-12)
+    np.testing.assert_allclose(ends.min_eigenvalue, census.point.min_eigenvalue[:1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("extra", [0, 2])
 def test_idle_places_hold_a_global_minimum(extra, x64):
     problem = problems.relu_teacher_student(num_students=5 + extra, dimension=5)
@@ -108,6 +119,13 @@ def test_each_claim_fails_when_its_data_are_wrong():
     wrong = single()
     wrong.gradient_norm[0, 0, 5] = np.nan
     assert ["certified" in claim for claim in failures(wrong)] == [True]
+    wrong = single()
+    wrong.end[0, 0, -1] = End.SADDLE
+    assert ["certified" in claim for claim in failures(wrong)] == [True]
+    at_saddle = {"value": 0.02, "gradient_norm": 1e-12, "min_eigenvalue": -4e-5}
+    for name, number in at_saddle.items():
+        wrong[name][0, 0, -1] = number
+    assert not failures(wrong)
     wrong = single()
     wrong.end[0, 0, -1] = End.UNDECIDED
     assert ["certified" in claim for claim in failures(wrong)] == [True]

@@ -236,7 +236,7 @@ ENTRIES = {
     for name, member in vars(saddle).items()
     if callable(member) and not isinstance(member, type) and not name.startswith("_")
 }
-NOT_VARIED = {"escape": {"devices"}, "escape_to_disk": {"devices"}}
+NOT_VARIED = {name: {"devices"} for name in ("escape", "escape_to_disk", "find")}
 SLOW = ("find", "escape", "escape_to_disk", "classify")
 
 
