@@ -25,7 +25,7 @@ https://arxiv.org/abs/1602.07868; Gulrajani et al. (2017), https://arxiv.org/abs
 
 Section: Techniques of network training
 Command: python -m experiments run normalization
-Cost: quick 72 s cold, 105 s of processor time, on 2 cores; digits and paper not run
+Cost: quick 109 s with everything to compile, on 2 cores; digits and paper not run
 Last result: 5 of 8 claims hold; batch normalization's error does not rise on digits, by -0.3 ± 0.7
     points from batch 32 to 2, n = 10; four epochs are few for the others at batch 32; weight
     normalization's critic is worse than none by 0.28 ± 0.07 (2026-11-27, quick)
