@@ -24,7 +24,7 @@ Last result: all 9 claims of quick hold, and of paper with 1,000 runs each 73 of
     n = k + 1, k = 6 to 19: 0, 0, 1, 1, 0, 0, 3, 13, 52, 107, 162, 260, 400, 495 (published 0, 0, 1,
     0, 1, 1, 3, 15, 55, 102, 180, 233, 369, 491). All 10,017 are certified minima; 27 more runs are
     still near certified strict saddles, 26 of them of smallest eigenvalue -3.8e-5 at k = 17.
-    n = k + 2, k = 6 to 14: none, as published. Two spare students with more teachers, and k = 20
+    n = k + 2, k = 6 to 15: none, as published. Two spare students with more teachers, and k = 20
     with one, are not run yet
 """
 
