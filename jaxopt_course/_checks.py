@@ -279,3 +279,8 @@ def check_batch(name: str, tree: Any) -> int:
         listed = ", ".join(f"{where}: {length}" for where, length in lengths.items())
         raise ValueError(f"{name} must agree on the number of runs, got {listed}")
     return next(iter(lengths.values()))
+
+
+def is_traced(tree: Any) -> bool:
+    """Return whether any leaf is traced by a surrounding transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

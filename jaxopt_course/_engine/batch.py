@@ -7,9 +7,9 @@ its own devices, files and checkpoints; they meet once, at the end, to exchange 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,14 @@ _MOST_BYTES = 2**28
 """Of results held in memory before they go to disk."""
 _WORTH_KEEPING = 1.0
 """Seconds of work whose end is worth a checkpoint, which takes some tenths of a second."""
+
+
+class DescribedPlan(Plan, Protocol):
+    """A plan of runs whose starts lie in memory."""
+
+    def describe(self, constants: Any, /) -> dict[str, Any]:
+        """Return what, besides starts and keys, tells a batch from others, as JSON."""
+        ...
 
 
 class Batch:
@@ -77,16 +85,16 @@ def share(runs: int, process: int) -> range:
 
 
 def run(
-    plan: Plan,
+    plan: DescribedPlan,
     constants: Any,
     starts: Any,
     keys: jax.Array,
     *,
+    traced: bool,
     devices: tuple[jax.Device, ...],
     checkpoint: str | os.PathLike[str] | None,
     checkpoint_every: float,
     callback: Callable[[Progress], Any] | None,
-    about: Callable[[], dict[str, Any]],
 ) -> Rows:
     """Run a batch from starts and keys in memory, in all processes together.
 
@@ -95,15 +103,23 @@ def run(
         constants: Arrays they share.
         starts: The runs being the first axis.
         keys: Likewise.
+        traced: Whether any of these is traced: then all is done within that program.
         devices: Among which the runs of this process are divided.
         checkpoint: Folder for checkpoints, or None.
         checkpoint_every: Seconds between them.
         callback: Called with the progress of this process.
-        about: Returns what, besides starts and keys, tells the batch from others, as JSON.
 
     Returns:
         What is kept of every run, in their order.
+
+    Raises:
+        ValueError: for a checkpoint or a callback within a traced function.
     """
+    if traced:
+        for name, value in (("checkpoint", checkpoint), ("callback", callback)):
+            if value is not None:
+                raise ValueError(f"{name} must be None within a traced function, got {value!r}")
+        return _run_inline(plan, constants, starts, keys)
     runs = keys.shape[0]
     source = Batch(starts, keys)
     engine = Engine(
@@ -118,12 +134,21 @@ def run(
         engine,
         checkpoint=checkpoint,
         every=checkpoint_every,
-        about=lambda: about() | circumstances(devices[0]) | {"starts and keys": source.digest()},
+        about=lambda: (
+            plan.describe(constants)
+            | circumstances(devices[0])
+            | {"starts and keys": source.digest()}
+        ),
         always=False,
         callback=callback,
     )
+    return gather(joined(engine, parts), runs)
+
+
+def joined(engine: Engine, parts: Iterable[Rows]) -> Rows:
+    """Join what `complete` returned of an engine's runs, in their order."""
     # A process whose share is empty brings nothing, but brings it in the right shapes.
-    return gather(concatenate(list(parts) or [engine.no_rows()]), runs)
+    return concatenate(list(parts) or [engine.no_rows()])
 
 
 def complete(
@@ -197,7 +222,7 @@ def gather(rows: Rows, runs: int) -> Rows:
 
 
 @partial(jax.jit, static_argnums=0)
-def run_inline(plan: Plan, constants: Any, starts: Any, keys: jax.Array) -> Rows:
+def _run_inline(plan: Plan, constants: Any, starts: Any, keys: jax.Array) -> Rows:
     """Run within somebody's program: on its device, in one loop, without the host."""
     runs = keys.shape[0]
     start = jax.tree.map(lambda leaf: leaf[0], starts)

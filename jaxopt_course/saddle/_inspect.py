@@ -23,6 +23,7 @@ from jaxopt_course._checks import (
     check_objective,
     check_real_floating,
     is_key,
+    is_traced,
 )
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -65,7 +66,7 @@ def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayT
             "is meant, evaluate it with train=False (use_running_average=True).",
             stacklevel=3,
         )
-    traced = _has_tracer((x, first.consts))
+    traced = is_traced((x, first.consts))
     if _may_differ(first, second) and not traced:
         outputs = [fun(x) for _ in range(2)]
         values = [float(output) for output in outputs]
@@ -105,12 +106,8 @@ def _may_differ(first: ClosedJaxpr, second: ClosedJaxpr) -> bool:
 
 
 def _same(first: Any, second: Any) -> bool:
-    if first is second or _has_tracer((first, second)):
+    if first is second or is_traced((first, second)):
         return True
     if is_key(first):
         first, second = jax.random.key_data(first), jax.random.key_data(second)
     return np.array_equal(first, second)
-
-
-def _has_tracer(tree: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

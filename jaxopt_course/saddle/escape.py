@@ -36,6 +36,7 @@ from jaxopt_course._checks import (
     check_path,
     check_positive,
     check_real_floating,
+    is_traced,
 )
 from jaxopt_course._engine import batch
 from jaxopt_course._engine.crews import Progress, Rows
@@ -198,20 +199,19 @@ def escape(
     keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
     limits = Limits(target_value, epsilon, hessian_lipschitz)
     finite = _is_finite(fun, starts)
-    if is_traced((finite, keys, limits)):
-        check_untraced(checkpoint=checkpoint, callback=callback)
-        return _as_runs(plan, batch.run_inline(plan, limits, starts, keys))
-    _check_finite(np.asarray(finite))
+    traced = is_traced((finite, keys, limits))
+    if not traced:
+        _check_finite(np.asarray(finite))
     rows = batch.run(
         plan,
         limits,
         starts,
         keys,
+        traced=traced,
         devices=devices,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         callback=callback,
-        about=lambda: plan.describe(limits),
     )
     return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
 
@@ -251,13 +251,6 @@ def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> Non
         )
 
 
-def check_untraced(**arguments: Any) -> None:
-    """Raise ValueError if any is given: within a traced function none of them can be had."""
-    for name, value in arguments.items():
-        if value is not None:
-            raise ValueError(f"{name} must be None within a traced function, got {value!r}")
-
-
 def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
     """Return the number of runs, having checked that starts and keys agree on it."""
     check_not_empty("starts", starts)
@@ -293,8 +286,3 @@ def _check_finite(finite: np.ndarray) -> None:
 @partial(jax.jit, static_argnums=0)
 def _is_finite(fun: Objective, starts: chex.ArrayTree) -> jax.Array:
     return jnp.isfinite(jax.vmap(fun)(starts))
-
-
-def is_traced(tree: Any) -> bool:
-    """Return whether any leaf is traced by a surrounding transformation."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -35,6 +35,7 @@ from jaxopt_course._checks import (
     check_path,
     check_positive,
     check_real_floating,
+    is_traced,
 )
 from jaxopt_course._engine import batch
 from jaxopt_course._engine.crews import Progress
@@ -45,7 +46,6 @@ from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._search_runs import Limits, SearchPlan, default_lanes
 from jaxopt_course.saddle._search_runs import Outcome as Outcome
 from jaxopt_course.saddle._search_steps import RULES
-from jaxopt_course.saddle.escape import check_untraced, is_traced
 
 Objective = Callable[[Any], jax.Array]
 
@@ -166,22 +166,20 @@ def find(
         lanes=default_lanes(runs, devices[0].platform) if lanes is None else int(lanes),
     )
     begins, keys = (starts, wanted), jnp.arange(runs)  # Nothing is drawn.
-    if traced or is_traced((begins, limits, merge_tolerance)):
-        check_untraced(checkpoint=checkpoint, callback=callback)
-        ends = batch.run_inline(plan, limits, begins, keys)
-        return take_census(naming, ends, wanted, limits.tolerance, merge_tolerance)
+    traced = traced or is_traced((begins, limits, merge_tolerance))
     ends = batch.run(
         plan,
         limits,
         begins,
         keys,
+        traced=traced,
         devices=devices,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         callback=callback,
-        about=lambda: plan.describe(limits),
     )
-    return trimmed(take_census(naming, ends, wanted, limits.tolerance, merge_tolerance))
+    census = take_census(naming, ends, wanted, limits.tolerance, merge_tolerance)
+    return census if traced else trimmed(census)
 
 
 def _check_index(index: Any, method: str, starts: chex.ArrayTree, runs: int) -> jax.Array:

@@ -74,6 +74,10 @@ class Plan:
             optimizer = optimizer(jax.random.fold_in(key, 2))
         return optax.with_extra_args_support(optimizer)
 
+    def examples(self, data: Data) -> int:
+        """Return how many examples a run has in a set."""
+        return jax.tree.leaves(data)[0].shape[0 if self.data_axis is None else 1]
+
     def measure(self, outputs: Any, labels: Any) -> dict[str, jax.Array]:
         """Return loss and metrics of every example, shape `(N,)`."""
         named = (("loss", self.loss), *self.metrics)
@@ -181,7 +185,7 @@ def _train(
 ) -> tuple[Runs, dict[str, jax.Array]]:
     """Take one run through the training data once."""
     shuffle, augment = jax.random.split(jax.random.fold_in(jax.random.fold_in(runs.key, 1), epoch))
-    examples = jax.tree.leaves(train)[0].shape[0 if plan.data_axis is None else 1]
+    examples = plan.examples(train)
     steps = examples // plan.batch_size
     order = jax.random.permutation(shuffle, examples)[: steps * plan.batch_size]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxopt_course._engine import batch
 from jaxopt_course._engine.checkpoints import stored_about
-from jaxopt_course._engine.crews import Engine, Progress, Rows, concatenate
+from jaxopt_course._engine.crews import Engine, Progress, Rows
 from jaxopt_course.training.lanes import Epochs, Task, TrainingPlan, capacity, newest
 from jaxopt_course.training.programs import Plan, Sets
 from jaxopt_course.training.starts import Continued, Fresh, Starts
@@ -97,15 +97,18 @@ def train(
             checkpoint=_folder(checkpoint, target),
             every=checkpoint_every,
             about=lambda: (
-                {"batch_size": plan.batch_size, "examples": _examples(plan, sets), "lanes": lanes}
+                {
+                    "batch_size": plan.batch_size,
+                    "examples": plan.examples(sets.train),
+                    "lanes": lanes,
+                }
                 | fresh.about()
                 | batch.circumstances(devices[0])
             ),
             always=True,
             callback=None if callback is None else _telling(callback),
         )
-        # A process whose share is empty brings nothing, but brings it in the right shapes.
-        rows = concatenate(list(parts) or [engine.no_rows()])
+        rows = batch.joined(engine, parts)
         starts = Continued(fresh, rows, numbers)
     for stored in shorter:
         _forget(_folder(checkpoint, stored))
@@ -123,10 +126,6 @@ def _telling(callback: Callable[[Epochs], Any]) -> Callable[[Progress, Any], Non
             callback(Epochs(run, epoch, record, progress.ended, progress.runs))
 
     return tell
-
-
-def _examples(plan: Plan, sets: Sets) -> int:
-    return jax.tree.leaves(sets.train)[0].shape[0 if plan.data_axis is None else 1]
 
 
 def _folder(checkpoint: str | os.PathLike[str] | None, epochs: int) -> Path | None:
