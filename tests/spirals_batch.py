@@ -5,8 +5,6 @@
 With `--processes` that many divide the runs, and each writes what it got to FOLDER/results-I.npz.
 """
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +14,7 @@ from flax import nnx
 from jaxopt_course import training
 from jaxopt_course._engine.arrays import flatten
 from jaxopt_course.nn import MLP, BatchNorm
+from tests import own_processes
 
 MOMENTUM = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.9)
 RATES = (0.1, 1e38, 0.3, 0.03, 0.2)
@@ -52,23 +51,18 @@ def arrays(fitted):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
+    parser = own_processes.parser()
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--every", type=float, default=60.0)
-    parser.add_argument("--processes", type=int)
-    parser.add_argument("--process", type=int)
-    parser.add_argument("--port", type=int)
     options = parser.parse_args()
-    if options.processes is not None:
-        jax.distributed.initialize(f"localhost:{options.port}", options.processes, options.process)
+    together = own_processes.join(options)
     fitted = fit(
         options.epochs,
         checkpoint=f"{options.folder}/checkpoint",
         checkpoint_every=options.every,
         callback=lambda epochs: print(epochs.epoch, flush=True),
     )
-    if options.processes is not None:
+    if together:
         np.savez(f"{options.folder}/results-{options.process}.npz", **arrays(fitted))
 
 

@@ -1,26 +1,13 @@
 """A training that is killed again and again, also while it writes: the same bits in the end."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import spirals_batch
-
-
-def start(folder, *arguments):
-    """Start `spirals_batch` in a process of its own."""
-    environment = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONPATH=os.getcwd())
-    return subprocess.Popen(
-        [sys.executable, spirals_batch.__file__, str(folder), *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+from tests.own_processes import start
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.nightly)])
@@ -28,7 +15,9 @@ def test_a_training_killed_at_random_times_ends_with_the_same_bits(tmp_path, kil
     """It writes without a pause, so that kills come while it does."""
     random, epochs = np.random.default_rng(0), 30 * (kills + 1)
     for _ in range(kills):
-        with start(tmp_path, "--epochs", epochs, "--every", 1e-3) as process:
+        with start(
+            spirals_batch.__file__, tmp_path, "--epochs", epochs, "--every", 1e-3
+        ) as process:
             process.stdout.readline()  # it trains
             try:
                 process.wait(random.uniform(0.2, 0.8))

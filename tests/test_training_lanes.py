@@ -1,14 +1,12 @@
 """Trainings that take turns in lanes, are interrupted, continued and divided: the same bits."""
 
-import socket
-
 import jax
 import numpy as np
 import pytest
 
 from jaxopt_course._engine import memory
 from tests import spirals_batch
-from tests.test_checkpoints_killed import start
+from tests.own_processes import run_together
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +120,7 @@ def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
 
 
 def test_two_processes_get_the_bits_of_one(whole, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    common = ("--processes", 2, "--port", port, "--process")
-    started = [start(tmp_path, *common, process) for process in range(2)]
-    try:
-        outputs = [process.communicate(timeout=250)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], outputs
+    run_together(spirals_batch.__file__, tmp_path, processes=2)
     for process in range(2):
         with np.load(tmp_path / f"results-{process}.npz") as found:
             assert_same(whole, dict(found))

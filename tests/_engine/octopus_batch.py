@@ -6,13 +6,13 @@ The runs go to disk by `saddle.escape_to_disk`. With `--processes` that many div
 FOLDER/disk, and those of `saddle.escape`, of which each writes what it got to FOLDER/results-I.npz.
 """
 
-import argparse
 from functools import partial
 
 import jax
 import numpy as np
 
 from jaxopt_course import problems, saddle, transforms
+from tests import own_processes
 
 OCTOPUS = problems.octopus(dimension=3)
 RADIUS = np.e / 100
@@ -63,20 +63,15 @@ def arrays(runs):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
+    parser = own_processes.parser()
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--every", type=float, default=0.05)
-    parser.add_argument("--processes", type=int)
-    parser.add_argument("--process", type=int)
-    parser.add_argument("--port", type=int)
     options = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
     announce = partial(print, flush=True)
-    if options.processes is None:
+    if not own_processes.join(options):
         to_disk(options.folder, options.runs, options.every, callback=announce)
         return
-    jax.distributed.initialize(f"localhost:{options.port}", options.processes, options.process)
     to_disk(f"{options.folder}/disk", options.runs, options.every)
     found = in_memory(*starts(options.runs), checkpoint=f"{options.folder}/checkpoint")
     np.savez(f"{options.folder}/results-{options.process}.npz", **arrays(found))

@@ -1,11 +1,7 @@
 """Lanes that are refilled, batches that are interrupted, killed and divided: the same bits."""
 
-import os
 import signal
-import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +14,9 @@ from jaxopt_course._engine import batch, crews, memory
 from jaxopt_course.saddle import Stop
 from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
 from tests._engine import octopus_batch
+from tests.own_processes import run_together, start
 
-SCRIPT = Path(octopus_batch.__file__)
+SCRIPT = octopus_batch.__file__
 RUNS = 4000
 
 
@@ -264,24 +261,12 @@ def test_the_lanes_that_would_fit_are_named(free, cure):
         memory.check_that_it_fits(100, 64, device, free)
 
 
-def start(folder, *arguments):
-    """Start `octopus_batch` in a process of its own."""
-    environment = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONPATH=os.getcwd())
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.nightly)])
 def test_a_batch_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, kills):
     runs = 100 * (kills + 10)
     random = np.random.default_rng(0)
     for _ in range(kills):
-        with start(tmp_path / "killed", "--runs", runs, "--every", 0.02) as process:
+        with start(SCRIPT, tmp_path / "killed", "--runs", runs, "--every", 0.02) as process:
             process.stdout.readline()  # it works
             try:
                 process.wait(random.uniform(0, 0.3))
@@ -293,7 +278,7 @@ def test_a_batch_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
 
 
 def test_sigterm_leaves_a_checkpoint_and_exits_with_status_75(stored, tmp_path):
-    with start(tmp_path, "--runs", RUNS, "--every", 3600) as process:
+    with start(SCRIPT, tmp_path, "--runs", RUNS, "--every", 3600) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=60)[0]
@@ -303,18 +288,8 @@ def test_sigterm_leaves_a_checkpoint_and_exits_with_status_75(stored, tmp_path):
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_several_processes_get_the_bits_of_one(tmp_path, processes):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
     runs = 2 * processes + 51  # shares of different sizes
-    common = ("--runs", runs, "--processes", processes, "--port", port, "--process")
-    started = [start(tmp_path, *common, process) for process in range(processes)]
-    try:
-        outputs = [process.communicate(timeout=250)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0] * processes, outputs
+    run_together(SCRIPT, tmp_path, "--runs", runs, processes=processes)
     on_disk = saddle.StoredRuns(tmp_path / "disk").load()  # of all processes
     assert_same(on_disk, octopus_batch.to_disk(tmp_path / "one", runs, 60).load())
     one = octopus_batch.arrays(octopus_batch.in_memory(*octopus_batch.starts(runs)))

@@ -1,7 +1,6 @@
 """One command line in several processes: one result, written by the first."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments import processes
+from tests.own_processes import free_port
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys; from experiments.cli import main; sys.exit(main(sys.argv[2:], sys.argv[1]))"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def start(package, *words, **environment):
