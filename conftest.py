@@ -1,4 +1,4 @@
-"""What doctests and tests share: the compiler's effort, the order of imports, no programs kept."""
+"""What doctests and tests share: the compiler's effort, no programs kept."""
 
 import gc
 import os
@@ -11,17 +11,10 @@ os.environ.setdefault(
 )
 
 import jax
+import jax.numpy as jnp
+import optax
 import pytest
-
-# Import the packages before pytest imports their files one by one, as it does for doctests.
-# Importing `jaxopt_course/transforms/adam.py` first would end with the module as `transforms.adam`,
-# where the package has put the function of that name; so with every file named after its export.
-import jaxopt_course.nn
-import jaxopt_course.problems
-import jaxopt_course.saddle
-import jaxopt_course.theory
-import jaxopt_course.training
-import jaxopt_course.transforms  # noqa: F401
+from flax import nnx
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,3 +27,9 @@ def forget_compiled_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def names_of_examples(doctest_namespace):
+    """Give examples what every reader has: those of classes run in the package's namespace."""
+    doctest_namespace.update(jax=jax, jnp=jnp, nnx=nnx, optax=optax)

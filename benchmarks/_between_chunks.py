@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._engine.lanes import Ended, Queue, idle_lanes
-from jaxopt_course._engine.loop import Crowd
+from jaxopt_course._engine._lanes import Ended, Queue, idle_lanes
+from jaxopt_course._engine._loop import Crowd
 from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
 
 

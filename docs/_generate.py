@@ -1,5 +1,6 @@
 """Pages made from what is elsewhere: the API reference, the map of the lecture, the notebooks."""
 
+import ast
 import importlib
 import inspect
 from pathlib import Path
@@ -88,10 +89,9 @@ def _page(package):
     short = package.__name__.rpartition(".")[2]
     yield from (f"``{short}``", "=" * (len(short) + 4), "")
     yield from (f".. automodule:: {package.__name__}", "")
-    files = {}
-    for export, value in vars(package).items():
-        if not export.startswith("_") and not inspect.ismodule(value):
-            files.setdefault(_defining_file(package, value), []).append((export, value))
+    files, defined = {}, _defining_files(package)
+    for export in package.__all__:
+        files.setdefault(defined[export], []).append((export, getattr(package, export)))
     for file, exports in files.items():
         title = file.removeprefix(package.__name__ + ".").replace(".", " / ").replace("_", " ")
         yield from (title.strip().capitalize(), "-" * len(title), "")
@@ -110,9 +110,12 @@ def _page(package):
             yield ""
 
 
-def _defining_file(package, value):
-    """Return the module of the package that defines an export, or the package itself."""
-    module = getattr(value, "__module__", None) or ""
-    if not isinstance(value, type) and not callable(value):
-        return package.__name__
-    return module if module.startswith(package.__name__) else package.__name__
+def _defining_files(package):
+    """Return the module that defines each export, as the package's own imports say."""
+    tree = ast.parse(inspect.getsource(package))
+    return {
+        alias.name: node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }

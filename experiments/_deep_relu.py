@@ -21,7 +21,8 @@ from matplotlib.axes import Axes
 from experiments import data, progress, resumable
 from experiments.claims import Claim, at_most
 from experiments.seed_means import mean_interval, show_mean
-from jaxopt_course.nn import MLP, functional_view, initializers
+from jaxopt_course.nn import MLP, functional_view
+from jaxopt_course.nn import _initializers as initializers
 
 if TYPE_CHECKING:
     from experiments.initialization import Config

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import resumable
 from jaxopt_course import problems, saddle, transforms
-from jaxopt_course.problems.quadratic import random_orthogonal
+from jaxopt_course.problems._quadratic import random_orthogonal
 
 INPUTS, BOTTLENECK, OUTPUTS = 3, 2, 3
 EXAMPLES = 20

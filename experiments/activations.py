@@ -27,7 +27,8 @@ from experiments import data, progress, resumable
 from experiments.claims import Claim
 from experiments.seed_means import check_seeds, mean_interval, show_mean
 from jaxopt_course import training
-from jaxopt_course.nn import MLP, activation, initializers
+from jaxopt_course.nn import MLP, activation
+from jaxopt_course.nn import _initializers as initializers
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 SATURATING = ("sigmoid", "tanh")

@@ -36,7 +36,8 @@ from experiments import _deep_relu, data, progress, resumable
 from experiments.claims import Claim, at_most
 from experiments.seed_means import check_seeds, show_mean
 from experiments.signals import signals
-from jaxopt_course.nn import MLP, initializers
+from jaxopt_course.nn import MLP
+from jaxopt_course.nn import _initializers as initializers
 
 # Initializers of the tanh network. "standard" is Glorot and Bengio's equation 1.
 SHALLOW: dict[str, Initializer] = {

@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 
 from jaxopt_course import training
-from jaxopt_course._engine.arrays import flatten
+from jaxopt_course._engine._arrays import flatten
 from jaxopt_course.nn import MLP, BatchNorm
 from tests import own_processes
 

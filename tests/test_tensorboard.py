@@ -10,7 +10,7 @@ from flax import nnx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxopt_course import training
-from jaxopt_course._engine.checkpoints import RunCheckpoints
+from jaxopt_course._engine._checkpoints import RunCheckpoints
 from jaxopt_course.nn import MLP
 
 

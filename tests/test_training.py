@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxopt_course import training
-from jaxopt_course._engine.compiled import CompiledLoop
+from jaxopt_course._engine._compiled import CompiledLoop
 from jaxopt_course.nn import MLP, FunctionalView, functional_view
 from tests.spirals_batch import MOMENTUM, network, spirals
 

@@ -15,27 +15,62 @@ All products are taken at JAX's highest matrix-multiplication precision: acceler
 would lose the small eigenvalues that decide what a stationary point is.
 """
 
-from jaxopt_course._krylov.bounds import (
-    kuczynski_wozniakowski_error as kuczynski_wozniakowski_error,
+from jaxopt_course._krylov._bounds import (
+    kuczynski_wozniakowski_error,
+    rounding_level,
+    smallest_eigenvalue_bound,
 )
-from jaxopt_course._krylov.bounds import rounding_level as rounding_level
-from jaxopt_course._krylov.bounds import smallest_eigenvalue_bound as smallest_eigenvalue_bound
-from jaxopt_course._krylov.eigenpairs import Eigenpairs as Eigenpairs
-from jaxopt_course._krylov.eigenpairs import extreme_eigenpairs as extreme_eigenpairs
-from jaxopt_course._krylov.hessian import dense as dense
-from jaxopt_course._krylov.hessian import flat_hessian as flat_hessian
-from jaxopt_course._krylov.hessian import flatten as flatten
-from jaxopt_course._krylov.hessian import hvp as hvp
-from jaxopt_course._krylov.lanczos import Krylov as Krylov
-from jaxopt_course._krylov.lanczos import empty_krylov as empty_krylov
-from jaxopt_course._krylov.lanczos import extend as extend
-from jaxopt_course._krylov.lanczos import lanczos as lanczos
-from jaxopt_course._krylov.lanczos import norm as norm
-from jaxopt_course._krylov.lanczos import normalized as normalized
-from jaxopt_course._krylov.lanczos import orthogonal_direction as orthogonal_direction
-from jaxopt_course._krylov.lanczos import tridiagonal as tridiagonal
-from jaxopt_course._krylov.restarts import Projection as Projection
-from jaxopt_course._krylov.secular import cubic_minimizer as cubic_minimizer
-from jaxopt_course._krylov.secular import trust_region_minimizer as trust_region_minimizer
-from jaxopt_course._krylov.steihaug import TruncatedCG as TruncatedCG
-from jaxopt_course._krylov.steihaug import truncated_cg as truncated_cg
+from jaxopt_course._krylov._eigenpairs import (
+    Eigenpairs,
+    extreme_eigenpairs,
+)
+from jaxopt_course._krylov._hessian import (
+    dense,
+    flat_hessian,
+    flatten,
+    hvp,
+)
+from jaxopt_course._krylov._lanczos import (
+    Krylov,
+    empty_krylov,
+    extend,
+    lanczos,
+    norm,
+    normalized,
+    orthogonal_direction,
+    tridiagonal,
+)
+from jaxopt_course._krylov._restarts import Projection
+from jaxopt_course._krylov._secular import (
+    cubic_minimizer,
+    trust_region_minimizer,
+)
+from jaxopt_course._krylov._steihaug import (
+    TruncatedCG,
+    truncated_cg,
+)
+
+__all__ = [
+    "Eigenpairs",
+    "Krylov",
+    "Projection",
+    "TruncatedCG",
+    "cubic_minimizer",
+    "dense",
+    "empty_krylov",
+    "extend",
+    "extreme_eigenpairs",
+    "flat_hessian",
+    "flatten",
+    "hvp",
+    "kuczynski_wozniakowski_error",
+    "lanczos",
+    "norm",
+    "normalized",
+    "orthogonal_direction",
+    "rounding_level",
+    "smallest_eigenvalue_bound",
+    "tridiagonal",
+    "truncated_cg",
+    "trust_region_minimizer",
+]

@@ -9,40 +9,97 @@ functional_view a module as pure functions of its parameters
 convolution     convolution as a matrix product, for CPU loops
 """
 
-from jaxopt_course.nn.activations import ACTIVATIONS as ACTIVATIONS
-from jaxopt_course.nn.activations import activation as activation
-from jaxopt_course.nn.activations import elu as elu
-from jaxopt_course.nn.activations import gain as gain
-from jaxopt_course.nn.activations import gelu as gelu
-from jaxopt_course.nn.activations import identity as identity
-from jaxopt_course.nn.activations import leaky_relu as leaky_relu
-from jaxopt_course.nn.activations import relu as relu
-from jaxopt_course.nn.activations import sigmoid as sigmoid
-from jaxopt_course.nn.activations import silu as silu
-from jaxopt_course.nn.activations import tanh as tanh
-from jaxopt_course.nn.convolution import conv_general_dilated as conv_general_dilated
-from jaxopt_course.nn.convolution import im2col_conv_general_dilated as im2col_conv_general_dilated
-from jaxopt_course.nn.functional_view import FunctionalView as FunctionalView
-from jaxopt_course.nn.functional_view import functional_view as functional_view
-from jaxopt_course.nn.initializers import LayerStart as LayerStart
-from jaxopt_course.nn.initializers import kaiming_normal as kaiming_normal
-from jaxopt_course.nn.initializers import kaiming_uniform as kaiming_uniform
-from jaxopt_course.nn.initializers import lsuv as lsuv
-from jaxopt_course.nn.initializers import scaled_normal as scaled_normal
-from jaxopt_course.nn.initializers import xavier_normal as xavier_normal
-from jaxopt_course.nn.initializers import xavier_uniform as xavier_uniform
-from jaxopt_course.nn.initializers import zeros as zeros
-from jaxopt_course.nn.models import MLP as MLP
-from jaxopt_course.nn.models import VGG16 as VGG16
-from jaxopt_course.nn.models import ConvNet as ConvNet
-from jaxopt_course.nn.models import ResNet as ResNet
-from jaxopt_course.nn.normalization import BatchNorm as BatchNorm
-from jaxopt_course.nn.normalization import BatchNormGradients as BatchNormGradients
-from jaxopt_course.nn.normalization import GroupNorm as GroupNorm
-from jaxopt_course.nn.normalization import InstanceNorm as InstanceNorm
-from jaxopt_course.nn.normalization import LayerNorm as LayerNorm
-from jaxopt_course.nn.normalization import WeightNorm as WeightNorm
-from jaxopt_course.nn.normalization import batch_norm_backward as batch_norm_backward
-from jaxopt_course.nn.normalization import data_dependent_init as data_dependent_init
-from jaxopt_course.nn.pretrained import Pretrained as Pretrained
-from jaxopt_course.nn.pretrained import from_pretrained as from_pretrained
+from jaxopt_course import _exports
+from jaxopt_course.nn._activations import (
+    ACTIVATIONS,
+    activation,
+    elu,
+    gain,
+    gelu,
+    identity,
+    leaky_relu,
+    relu,
+    sigmoid,
+    silu,
+    tanh,
+)
+from jaxopt_course.nn._convolution import (
+    conv_general_dilated,
+    im2col_conv_general_dilated,
+)
+from jaxopt_course.nn._functional_view import (
+    FunctionalView,
+    functional_view,
+)
+from jaxopt_course.nn._initializers import (
+    LayerStart,
+    kaiming_normal,
+    kaiming_uniform,
+    lsuv,
+    scaled_normal,
+    xavier_normal,
+    xavier_uniform,
+    zeros,
+)
+from jaxopt_course.nn._models import (
+    MLP,
+    VGG16,
+    ConvNet,
+    ResNet,
+)
+from jaxopt_course.nn._normalization import (
+    BatchNorm,
+    BatchNormGradients,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    WeightNorm,
+    batch_norm_backward,
+    data_dependent_init,
+)
+from jaxopt_course.nn._pretrained import (
+    Pretrained,
+    from_pretrained,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "VGG16",
+    "BatchNorm",
+    "BatchNormGradients",
+    "ConvNet",
+    "FunctionalView",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LayerStart",
+    "Pretrained",
+    "ResNet",
+    "WeightNorm",
+    "activation",
+    "batch_norm_backward",
+    "conv_general_dilated",
+    "data_dependent_init",
+    "elu",
+    "from_pretrained",
+    "functional_view",
+    "gain",
+    "gelu",
+    "identity",
+    "im2col_conv_general_dilated",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "leaky_relu",
+    "lsuv",
+    "relu",
+    "scaled_normal",
+    "sigmoid",
+    "silu",
+    "tanh",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+_exports.claim(__name__, __all__)

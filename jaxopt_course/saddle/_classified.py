@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _batching
+from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle._dense import dense_spectrum, kind_by_hessian, oriented
+from jaxopt_course.saddle._kind import Kind
 from jaxopt_course.saddle._lanczos_point import classify_matrix_free
 from jaxopt_course.saddle._point import StationaryPoint
-from jaxopt_course.saddle.degenerate import Examined, examine, no_evidence
-from jaxopt_course.saddle.kind import Kind
-from jaxopt_course.saddle.symmetries import flat_directions
+from jaxopt_course.saddle._symmetries import flat_directions
 
 # Up to this many parameters the dense Hessian and its decomposition take seconds.
 _DENSE = 2000

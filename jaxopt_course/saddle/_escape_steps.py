@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course._batching import lane_axis, update_where
-from jaxopt_course._engine.lanes import RUNNING
-from jaxopt_course.saddle.stationary import min_eigenvalue
-from jaxopt_course.saddle.stop import Stop
+from jaxopt_course._engine._lanes import RUNNING
+from jaxopt_course.saddle._stationary import min_eigenvalue
+from jaxopt_course.saddle._stop import Stop
 
 Objective = Callable[[Any], jax.Array]
 Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientTransformation]

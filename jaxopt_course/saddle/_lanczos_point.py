@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course.saddle._dense import oriented, orthonormal_rows
+from jaxopt_course.saddle._kind import Kind
 from jaxopt_course.saddle._matrix_free import smallest_spectrum
 from jaxopt_course.saddle._point import StationaryPoint
-from jaxopt_course.saddle.kind import Kind
 
 FlatFunction = Callable[[Any], jax.Array]
 

@@ -4,7 +4,7 @@ import chex
 import flax.struct
 import jax
 
-from jaxopt_course.saddle.degenerate import Evidence
+from jaxopt_course.saddle._degenerate import Evidence
 
 
 @flax.struct.dataclass

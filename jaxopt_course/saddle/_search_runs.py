@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
-from jaxopt_course._engine.lanes import RUNNING
+from jaxopt_course._engine._lanes import RUNNING
 from jaxopt_course.saddle._search_steps import RULES, agreement, fall_of_norm, newton_step
 from jaxopt_course.transforms._second_order import EigenModel, eigen_model
 

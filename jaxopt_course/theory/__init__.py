@@ -5,27 +5,67 @@ Symbols stand for what they stand for in the papers: beta (smoothness), rho (Hes
 constant), mu (strong convexity), eta (learning rate), Delta (value at the start minus the infimum).
 """
 
-from jaxopt_course.theory.descent import convex_value_bound as convex_value_bound
-from jaxopt_course.theory.descent import descent_lemma_gap as descent_lemma_gap
-from jaxopt_course.theory.descent import gradient_norm_bound as gradient_norm_bound
-from jaxopt_course.theory.descent import guaranteed_decrease as guaranteed_decrease
-from jaxopt_course.theory.descent import second_order_threshold as second_order_threshold
-from jaxopt_course.theory.descent import stationarity_iterations as stationarity_iterations
-from jaxopt_course.theory.exit_times import octopus_exit_ratio as octopus_exit_ratio
-from jaxopt_course.theory.exit_times import octopus_exit_ratio_bound as octopus_exit_ratio_bound
-from jaxopt_course.theory.exit_times import quadratic_escape_steps as quadratic_escape_steps
-from jaxopt_course.theory.neon2 import Neon2Parameters as Neon2Parameters
-from jaxopt_course.theory.neon2 import neon2_parameters as neon2_parameters
-from jaxopt_course.theory.perturbation import PerturbedAGDParameters as PerturbedAGDParameters
-from jaxopt_course.theory.perturbation import PerturbedGDParameters as PerturbedGDParameters
-from jaxopt_course.theory.perturbation import perturbed_agd_iterations as perturbed_agd_iterations
-from jaxopt_course.theory.perturbation import perturbed_agd_parameters as perturbed_agd_parameters
-from jaxopt_course.theory.perturbation import perturbed_gd_iterations as perturbed_gd_iterations
-from jaxopt_course.theory.perturbation import perturbed_gd_parameters as perturbed_gd_parameters
-from jaxopt_course.theory.quadratics import QuadraticRate as QuadraticRate
-from jaxopt_course.theory.quadratics import gradient_descent_rate as gradient_descent_rate
-from jaxopt_course.theory.quadratics import heavy_ball_rate as heavy_ball_rate
-from jaxopt_course.theory.quadratics import linear_iterations as linear_iterations
-from jaxopt_course.theory.quadratics import nesterov_rate as nesterov_rate
-from jaxopt_course.theory.quadratics import recursion_factor as recursion_factor
-from jaxopt_course.theory.smoothness import estimate_smoothness as estimate_smoothness
+from jaxopt_course import _exports
+from jaxopt_course.theory._descent import (
+    convex_value_bound,
+    descent_lemma_gap,
+    gradient_norm_bound,
+    guaranteed_decrease,
+    second_order_threshold,
+    stationarity_iterations,
+)
+from jaxopt_course.theory._exit_times import (
+    octopus_exit_ratio,
+    octopus_exit_ratio_bound,
+    quadratic_escape_steps,
+)
+from jaxopt_course.theory._neon2 import (
+    Neon2Parameters,
+    neon2_parameters,
+)
+from jaxopt_course.theory._perturbation import (
+    PerturbedAGDParameters,
+    PerturbedGDParameters,
+    perturbed_agd_iterations,
+    perturbed_agd_parameters,
+    perturbed_gd_iterations,
+    perturbed_gd_parameters,
+)
+from jaxopt_course.theory._quadratics import (
+    QuadraticRate,
+    gradient_descent_rate,
+    heavy_ball_rate,
+    linear_iterations,
+    nesterov_rate,
+    recursion_factor,
+)
+from jaxopt_course.theory._smoothness import estimate_smoothness
+
+__all__ = [
+    "Neon2Parameters",
+    "PerturbedAGDParameters",
+    "PerturbedGDParameters",
+    "QuadraticRate",
+    "convex_value_bound",
+    "descent_lemma_gap",
+    "estimate_smoothness",
+    "gradient_descent_rate",
+    "gradient_norm_bound",
+    "guaranteed_decrease",
+    "heavy_ball_rate",
+    "linear_iterations",
+    "neon2_parameters",
+    "nesterov_rate",
+    "octopus_exit_ratio",
+    "octopus_exit_ratio_bound",
+    "perturbed_agd_iterations",
+    "perturbed_agd_parameters",
+    "perturbed_gd_iterations",
+    "perturbed_gd_parameters",
+    "quadratic_escape_steps",
+    "recursion_factor",
+    "second_order_threshold",
+    "stationarity_iterations",
+]
+
+_exports.claim(__name__, __all__)

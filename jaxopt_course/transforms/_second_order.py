@@ -90,7 +90,7 @@ def check_subspace_size(subspace_size: Any) -> None:
 
 def linearized(
     fun: Callable[[Any], jax.Array], params: Any, updates: Any
-) -> tuple[jax.Array, _krylov.hessian.Operator, Callable[[jax.Array], Any]]:
+) -> tuple[jax.Array, _krylov._hessian.Operator, Callable[[jax.Array], Any]]:
     """Flatten the updates and the Hessian at `params` into one dtype.
 
     Returns:
@@ -117,7 +117,7 @@ class EigenModel(NamedTuple):
 
 
 def eigen_model(
-    operator: _krylov.hessian.Operator,
+    operator: _krylov._hessian.Operator,
     gradient: jax.Array,
     *,
     solver: str = "eigh",

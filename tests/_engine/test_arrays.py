@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._engine import arrays
+from jaxopt_course._engine import _arrays as arrays
 
 
 def tree():

@@ -10,7 +10,9 @@ import optax
 import pytest
 
 from jaxopt_course import saddle
-from jaxopt_course._engine import batch, crews, memory
+from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine import _crews as crews
+from jaxopt_course._engine import _memory as memory
 from jaxopt_course.saddle import Stop
 from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
 from tests._engine import octopus_batch

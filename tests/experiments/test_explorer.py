@@ -15,7 +15,7 @@ import pytest
 
 from experiments import explorer
 from jaxopt_course import saddle, transforms
-from jaxopt_course.transforms.noise import draw_noise
+from jaxopt_course.transforms._noise import draw_noise
 
 pytestmark = [
     pytest.mark.usefixtures("x64"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxopt_course.nn import convolution
+from jaxopt_course.nn import _convolution as convolution
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 # Kernel size, strides, padding, kernel dilation.

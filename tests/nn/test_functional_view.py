@@ -6,8 +6,8 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxopt_course.nn.functional_view import functional_view
-from jaxopt_course.nn.models import MLP
+from jaxopt_course.nn._functional_view import functional_view
+from jaxopt_course.nn._models import MLP
 
 
 def network(seed=0, **options):

@@ -14,10 +14,11 @@ import pytest
 from flax import nnx
 from jax.nn import initializers
 
-from jaxopt_course.nn.functional_view import functional_view
-from jaxopt_course.nn.models import MLP, VGG16, ConvNet, ResNet, vgg
-from jaxopt_course.nn.models.convnet import max_pool
-from jaxopt_course.nn.normalization import BatchNorm, LayerNorm, WeightNorm
+from jaxopt_course.nn._functional_view import functional_view
+from jaxopt_course.nn._models import MLP, VGG16, ConvNet, ResNet
+from jaxopt_course.nn._models import _vgg as vgg
+from jaxopt_course.nn._models._convnet import max_pool
+from jaxopt_course.nn._normalization import BatchNorm, LayerNorm, WeightNorm
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
 NETWORKS = {

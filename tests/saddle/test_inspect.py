@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 
 from jaxopt_course import saddle
-from jaxopt_course.nn import functional_view, normalization
+from jaxopt_course.nn import _normalization as normalization
+from jaxopt_course.nn import functional_view
 
 X = {"a": jnp.ones(2), "b": jnp.zeros(())}
 V = X

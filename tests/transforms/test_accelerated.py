@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_course.transforms.accelerated import perturbed_accelerated_gradient_descent
+from jaxopt_course.transforms._accelerated import perturbed_accelerated_gradient_descent
 
 KEY = jax.random.key(0)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxopt_course.nn.normalization.statistics import moments, standardize
+from jaxopt_course.nn._normalization._statistics import moments, standardize
 
 
 def truth(x, mask=None):

@@ -1,0 +1,289 @@
+"""What drives the lanes: a thread a device, results as they come, interruption and return.
+
+The runs are numbered. A *crew* is one device's lanes with the block of runs dealt to it; when its
+block is through it is dealt the next. Between two calls of the compiled loop (a quarter of a second
+or so) a crew hands over the runs that have ended, and can be stopped. Stopped crews, the number of
+the next run to deal and the results so far are all there is to save: whoever takes the crews up
+again, on as many devices as there are then, computes what would have been computed.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxopt_course._engine._compiled import CompiledLoop
+from jaxopt_course._engine._lanes import Ended, Lanes, Plan, Queue
+from jaxopt_course._engine._reports import Listener, Reports
+
+Source = Callable[[int, int], tuple[Any, jax.Array]]
+"""From the number of the first run and how many to starts and keys, the runs being the first axis.
+Behind the last run there may be any that are valid."""
+Rows = dict[str, Any]
+Observe = Callable[[Lanes, Rows], Any]
+
+_SECONDS_A_CALL = 0.25
+_MOST_STEPS = 2**31 - 1
+
+
+class Progress(NamedTuple):
+    """How far a batch of runs is.
+
+    Attributes:
+        ended: How many runs have ended.
+        runs: How many there are.
+        useful: Share of the steps of all lanes that were steps of a run, between 0 and 1.
+    """
+
+    ended: int
+    runs: int
+    useful: float
+
+
+@dataclasses.dataclass
+class Crew:
+    """One device's lanes.
+
+    Attributes:
+        lanes: Where they stand.
+        waiting: Numbers of the runs that were dealt to them and have not begun.
+        under_way: How many runs are in the lanes.
+    """
+
+    lanes: Lanes
+    waiting: range
+    under_way: int
+
+
+class Engine:
+    """A batch of runs under way.
+
+    Attributes:
+        runs: Numbers of the runs.
+        next: Number of the next run to deal.
+        crews: The crews that have work.
+        ended: How many runs have ended.
+        rows: What is kept of them, until it is forgotten.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        constants: Any,
+        source: Source,
+        runs: range,
+        devices: tuple[jax.Device, ...],
+        *,
+        at_leisure: bool = False,
+        long_steps: bool = False,
+        observe: Observe | None = None,
+    ) -> None:
+        """Set up a batch.
+
+        Args:
+            plan: What runs do.
+            constants: Arrays they share.
+            source: Of starts and keys.
+            runs: Their numbers.
+            devices: Among which they are divided.
+            at_leisure: Whether nobody wants control back soon after the start.
+            long_steps: Whether a step takes long and a start much memory: then control comes back
+                after the first step, and no more runs wait at a device than it has lanes.
+            observe: Called after every step with a crew's lanes and the rows of the runs that left
+                them, in the crew's thread; what it returns is given to the callback of `work`.
+        """
+        self.runs, self.next, self.ended = runs, runs.start, 0
+        self.crews: list[Crew] = []
+        self.rows: list[Rows] = []
+        self._plan, self._source, self._devices = plan, source, devices
+        self._loop = CompiledLoop(plan, constants, *source(runs.start, 1), long_steps=long_steps)
+        self._first_budget = 1024 if at_leisure else 16
+        if long_steps or observe is not None:
+            self._first_budget = 1
+        self._observe, self._reports = observe, Reports()
+        self._lane_steps = self._run_steps = self._bytes = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every run has ended."""
+        return self.ended == len(self.runs)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the batch is."""
+        useful = self._run_steps / max(self._lane_steps, 1)
+        return Progress(self.ended, len(self.runs), min(useful, 1.0))
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run is accounted for: after an error in a crew, its runs are not."""
+        in_hand = sum(crew.under_way + len(crew.waiting) for crew in self.crews)
+        return self.ended + in_hand + self.runs.stop - self.next == len(self.runs)
+
+    def forget_rows(self) -> None:
+        """Forget what is kept of the runs that have ended, because it lies elsewhere."""
+        self.rows, self._bytes = [], 0
+
+    def idle_lanes(self) -> Lanes:
+        """Return lanes without runs."""
+        return self._loop.idle_lanes()
+
+    def no_rows(self) -> Rows:
+        """Return what is kept of no runs at all."""
+        return self._loop.no_rows()
+
+    def work(
+        self,
+        *,
+        seconds: float = np.inf,
+        most_bytes: float = np.inf,
+        stop: Callable[[], bool] = bool,
+        callback: Callable[..., Any] | None = None,
+    ) -> None:
+        """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
+
+        The callback gets the progress a few times a second; or after every step, and what was
+        observed.
+
+        What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
+        leaves the crews in order: they can be saved, and `work` may be called again.
+        """
+        until, before = time.monotonic() + seconds, self._lane_steps
+
+        def enough() -> bool:
+            # However little time there is, something is to be done in it.
+            late = self._lane_steps > before and time.monotonic() >= until
+            return late or self._bytes >= most_bytes or stop() or self._stop.is_set()
+
+        self._stop.clear()
+        # Configuration that holds in a `with` holds in its thread alone: carry it over.
+        x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
+        precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
+        resting, self.crews = self.crews, []
+        reports = self._reports = Reports()
+        listener = Listener(callback)
+
+        def labour(device: jax.Device) -> None:
+            with jax.enable_x64(x64), jax.default_matmul_precision(precision):
+                while not enough() and (crew := self._next_crew(resting, device)) is not None:
+                    self._employ(crew, device, enough)
+
+        # A thread a device, as a call on a CPU does its work before it returns.
+        devices = self._devices_at_work()
+        with ThreadPoolExecutor(len(devices)) as threads:
+            pending = {threads.submit(labour, device) for device in devices}
+            for future in pending:
+                future.add_done_callback(reports.wake)
+            try:
+                while pending:
+                    for observed in reports.take(None if callback is None else _SECONDS_A_CALL):
+                        listener.tell(self.progress, observed)
+                    done, pending = wait(pending, 0, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    if self._observe is None:
+                        listener.tell(self.progress)
+            finally:
+                self._stop.set()
+                reports.close()
+                wait(pending)
+                self.crews += resting
+                for observed in reports.rest():
+                    listener.tell(self.progress, observed)
+
+    def _devices_at_work(self) -> tuple[jax.Device, ...]:
+        """Return as many devices as there is work for."""
+        blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
+        devices = self._devices[: max(blocks, 1)]
+        alone = len(devices) > 1 and self._loop.needs(devices[0]).every_core
+        return devices[:1] if alone else devices
+
+    def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
+        """Return a crew with work, a new one if there are runs for it, or None."""
+        with self._lock:
+            if resting:
+                return resting.pop()
+            if self.next == self.runs.stop:
+                return None
+        self._loop.check_memory(device)
+        return Crew(self._loop.idle_lanes(device), waiting=range(0), under_way=0)
+
+    def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
+        """Let a crew work until it has nothing to do or has to stop."""
+        crew.lanes, constants = jax.device_put((crew.lanes, self._loop.constants), device)
+        budget, queue, calls = self._first_budget, None, 0
+        while True:
+            if not crew.waiting and (dealt := self._deal()):
+                crew.waiting, queue = dealt, None
+            if not crew.waiting and not crew.under_way:
+                return
+            if enough():
+                with self._lock:
+                    self.crews.append(crew)
+                return
+            if queue is None:
+                queue = self._queue(crew.waiting, device)
+            started, before = time.monotonic(), int(queue.head)
+            more = self.next < self.runs.stop
+            crew.lanes, head, ended = self._loop(
+                crew.lanes, queue, constants, budget=budget, more=more
+            )
+            queue = queue._replace(head=head)
+            begun, rows = int(head) - before, self._keep(ended)
+            crew.waiting = crew.waiting[begun:]
+            crew.under_way += begun - len(rows["run"])
+            calls += 1
+            if self._observe is not None:
+                if int(ended.steps):
+                    self._reports.hand_in(self._observe(crew.lanes, rows))
+            elif calls > 1 and int(ended.steps) == budget:  # The first call may have compiled.
+                rate = budget / max(time.monotonic() - started, 1e-9)
+                budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
+
+    def _deal(self) -> range:
+        """Take the next runs: fewer towards the end, so that no device is without."""
+        with self._lock:
+            share = (self.runs.stop - self.next) // (2 * len(self._devices))
+            most = min(max(share, self._plan.lanes), self._loop.size)
+            dealt = range(self.next, min(self.next + most, self.runs.stop))
+            self.next = dealt.stop
+        return dealt
+
+    def _queue(self, waiting: range, device: jax.Device) -> Queue:
+        starts, keys = self._source(waiting.start, self._loop.size)
+        numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
+        return Queue(*jax.device_put((starts, keys, *numbers), device))
+
+    def _keep(self, ended: Ended) -> Rows:
+        """Keep the runs that have ended; return what is kept of them."""
+        count = int(ended.count)
+
+        def copy(leaf: jax.Array) -> np.ndarray:
+            if not count:  # Often, and then nothing needs to come from the device.
+                return np.zeros((0, *leaf.shape[1:]), leaf.dtype)
+            # All of it, then what counts: a slice on the device is compiled for every count.
+            return np.asarray(leaf)[:count].copy()
+
+        rows = jax.tree.map(copy, ended.rows)
+        with self._lock:
+            if count:
+                self.rows.append(rows)
+            self.ended += count
+            self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
+            self._run_steps += int(rows["steps"].sum())
+            self._lane_steps += int(ended.steps) * self._plan.lanes
+        return rows
+
+
+def concatenate(rows: Iterable[Rows]) -> Rows:
+    """Join what was kept of runs, in the order of their numbers, which are dropped."""
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    order = np.argsort(joined.pop("run"))
+    return jax.tree.map(lambda leaf: leaf[order], joined)

@@ -1,0 +1,192 @@
+r"""Extreme eigenpairs of a symmetric operator by thick-restarted Lanczos.
+
+A basis of m vectors is grown, its Ritz pairs (theta, y) are computed, the wanted ones and a few
+of their neighbours are kept as the first rows of the next basis, and it is grown again: memory
+stays at m n numbers, however many products convergence takes. A Ritz pair's residual is
+
+    |A y - theta y| = coupling * |last entry of its coefficient vector|      (in exact arithmetic).
+
+This estimate steers the restarts only. What is returned is measured: one fresh product for each
+pair gives its Rayleigh quotient and its true residual norm, and |A y - theta y| <= r proves that A
+has an eigenvalue within r of theta.
+
+A Krylov space holds one vector of each eigenspace, so a multiple eigenvalue is at first seen once.
+After convergence the search is therefore repeated from a fresh random direction orthogonal to all
+that was kept; copies that it turns up replace less extreme pairs, until nothing changes.
+
+Directions that are known beforehand (symmetries of the objective) can be locked: they stay in front
+of every basis, so that all else is orthogonal to them, and the search is one on their complement.
+
+Wu and Simon (2000), https://doi.org/10.1137/S0895479898334605.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_course._krylov._hessian import Operator, dense
+from jaxopt_course._krylov._lanczos import norm, normalized
+from jaxopt_course._krylov._restarts import (
+    Projection,
+    kept_per_end,
+    restarted_lanczos,
+    take_ends,
+    without,
+)
+
+# Up to this dimension the whole matrix costs less than a Krylov search for its ends.
+_DENSE = 32
+
+
+class Eigenpairs(NamedTuple):
+    """Extreme eigenpairs, with the evidence for them.
+
+    Attributes:
+        eigenvalues: Shape (k,): the smallest ones in ascending order, then the largest ones in
+            ascending order. Each is the Rayleigh quotient of its vector.
+        eigenvectors: Shape (k, n); row j is the unit vector of `eigenvalues[j]`.
+        residual_norms: Shape (k,); |A y - theta y|, recomputed by a fresh product.
+        converged: Shape (k,), bool; whether the residual norm is within tolerance * operator_norm.
+        operator_norm: Scalar; the largest |Ritz value| seen, a lower bound on |A|.
+        num_products: Scalar int; operator products used in all.
+        evidence: How the search began. Where the whole matrix was diagonalized, all its
+            eigenvalues, ascending, shape (n,), the largest repeated in place of locked ones;
+            elsewhere the Lanczos run before the first restart.
+    """
+
+    eigenvalues: jax.Array
+    eigenvectors: jax.Array
+    residual_norms: jax.Array
+    converged: jax.Array
+    operator_norm: jax.Array
+    num_products: jax.Array
+    evidence: jax.Array | Projection
+
+
+def extreme_eigenpairs(
+    operator: Operator,
+    start: jax.Array,
+    *,
+    num_smallest: int = 0,
+    num_largest: int = 0,
+    key: jax.Array,
+    tolerance: float | None = None,
+    basis_size: int | None = None,
+    max_restarts: int = 100,
+    check_copies: bool = True,
+    locked: jax.Array | None = None,
+) -> Eigenpairs:
+    """Find the smallest and largest eigenvalues of `operator` with their vectors.
+
+    Args:
+        operator: Symmetric linear map on vectors of shape (n,).
+        start: Shape (n,), floating: the first direction; zero means a random one.
+        num_smallest: Pairs wanted at the lower end of the spectrum.
+        num_largest: Pairs wanted at the upper end.
+        key: Typed PRNG key.
+        tolerance: Residual norm to reach, relative to the largest |eigenvalue| seen;
+            eps^0.6 of the dtype by default (4e-10 in float64, 7e-5 in float32, where residuals
+            below about 1e-5 are out of reach).
+        basis_size: Rows m of the basis, the memory used; by default 20 more than twice the pairs.
+        max_restarts: Bound on the number of restarts; without any, one Lanczos run is made.
+        check_copies: Whether to search again for missing copies of multiple eigenvalues, for
+            about twice the products.
+        locked: Shape (l, n), orthonormal rows, or zero ones, which lock nothing: the search is
+            made in their orthogonal complement, for P A P with P the projector onto it. None for
+            the whole space.
+
+    Returns:
+        The pairs. Under `vmap`, every run takes as many products as the slowest.
+
+    Raises:
+        ValueError: if no pair is wanted, or more than n, or the basis is too small for them.
+    """
+    dtype = start.dtype
+    if locked is None:
+        locked = jnp.zeros((0, start.shape[0]), dtype)
+    dimension = start.shape[0] - locked.shape[0]
+    wanted = num_smallest + num_largest
+    if not 0 < wanted <= dimension:
+        raise ValueError(
+            f"num_smallest + num_largest must lie in [1, {dimension}], the dimension; got {wanted}"
+        )
+    if basis_size is None:
+        basis_size = 2 * wanted + 20
+    if basis_size < min(wanted + 2, dimension):
+        raise ValueError(f"basis_size must be at least {wanted + 2}, got {basis_size}")
+    if tolerance is None:
+        tolerance = float(jnp.finfo(dtype).eps) ** 0.6
+    ends = (num_smallest, num_largest)
+
+    with jax.default_matmul_precision("highest"):
+
+        def compressed(vector: jax.Array) -> jax.Array:
+            return without(locked, operator(vector))
+
+        if dimension <= max(_DENSE, basis_size):
+            spectrum, found = _dense_eigenpairs(operator, locked, ends)
+            norm_seen = jnp.max(jnp.abs(spectrum))
+            products = jnp.asarray(locked.shape[1])
+            return _measured(compressed, found, tolerance, norm_seen, products, spectrum)
+        search = restarted_lanczos(
+            operator,
+            start,
+            ends=ends,
+            key=key,
+            tolerance=tolerance,
+            basis_size=basis_size,
+            max_restarts=max_restarts,
+            check_copies=check_copies,
+            locked=locked,
+        )
+        products = basis_size + search.cycles * (basis_size - sum(kept_per_end(ends, basis_size)))
+        norm_seen = jnp.max(jnp.abs(search.values))
+        found = take_ends(search.vectors, ends).T @ search.krylov.basis[locked.shape[0] :]
+        return _measured(compressed, found, tolerance, norm_seen, products, search.unrestarted)
+
+
+def _dense_eigenpairs(
+    operator: Operator, locked: jax.Array, ends: tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
+    """Diagonalize the whole matrix; return the spectrum and the vectors of its ends, in rows."""
+    num_locked, dimension = locked.shape
+    matrix = dense(operator, dimension, locked.dtype)
+    if not num_locked:
+        values, vectors = jnp.linalg.eigh(matrix)
+        return values, take_ends(vectors, ends).T
+    # Move the locked directions above all others, by how many there are: zero rows lock nothing.
+    free = jnp.eye(dimension, dtype=matrix.dtype) - locked.T @ locked
+    matrix = free @ matrix @ free
+    size = jnp.linalg.norm(matrix)
+    above = jnp.where(size > 0, 2 * size, 1)
+    values, vectors = jnp.linalg.eigh(matrix + above * locked.T @ locked)
+    num_free = dimension - jnp.sum(jnp.any(locked != 0, axis=1))
+    largest = jax.lax.dynamic_slice_in_dim(vectors, num_free - ends[1], ends[1], axis=1)
+    found = jnp.concatenate([vectors[:, : ends[0]], largest], axis=1).T
+    return jnp.where(jnp.arange(dimension) < num_free, values, values[num_free - 1]), found
+
+
+def _measured(
+    operator: Operator,
+    vectors: jax.Array,
+    tolerance: float,
+    operator_norm: jax.Array,
+    products: jax.Array,
+    evidence: jax.Array | Projection,
+) -> Eigenpairs:
+    """Recompute Rayleigh quotients and residuals of unit vectors by fresh products."""
+    vectors = jax.vmap(normalized)(vectors)
+    # A loop, not vmap: a batch of products of a network's Hessian may not fit in memory.
+    images = jax.lax.map(operator, vectors)
+    values = jnp.sum(vectors * images, axis=1)
+    residual_norms = jax.vmap(norm)(images - values[:, None] * vectors)
+    return Eigenpairs(
+        eigenvalues=values,
+        eigenvectors=vectors,
+        residual_norms=residual_norms,
+        converged=residual_norms <= tolerance * operator_norm,
+        operator_norm=operator_norm,
+        num_products=products + vectors.shape[0],
+        evidence=evidence,
+    )

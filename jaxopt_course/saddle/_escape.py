@@ -1,0 +1,288 @@
+r"""Batches of optimization runs, each stopped on its own condition.
+
+For every run, from its own start and its own key, the steps
+
+    x[t+1] = x[t] + update(gradient of fun at x[t], optimizer state)
+
+until the first of: the value is small enough, the point is second-order stationary
+(`|gradient| <= epsilon` and `min eigenvalue of the Hessian >= -sqrt(hessian_lipschitz * epsilon)`,
+Jin et al. 2017, Definition 5), the norm of the gradient is no longer finite, or `max_steps`.
+
+Runs take their steps together in compiled loops, on every device JAX sees. What a run does depends
+on its start and its key alone: not on its neighbours, nor on the number of runs or devices.
+
+Jin, Ge, Netrapalli, Kakade and Jordan (2017), https://arxiv.org/abs/1703.00887.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_course._checks import (
+    check_callable,
+    check_integer,
+    check_key,
+    check_not_empty,
+    check_number,
+    check_objective,
+    check_path,
+    check_positive,
+    check_real_floating,
+    is_traced,
+)
+from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._crews import Progress, Rows
+from jaxopt_course.saddle._escape_steps import (
+    EscapePlan,
+    Limits,
+    Objective,
+    Optimizer,
+    default_lanes,
+)
+from jaxopt_course.saddle._stop import Stop as Stop
+
+
+@flax.struct.dataclass
+class EscapeRecord:
+    """What was recorded of every run; once a run has ended its last entry repeats.
+
+    Attributes:
+        step: Steps at which the entries were taken, shape `(entries,)`.
+        value: Shape `(runs, entries)`.
+        gradient_norm: Shape `(runs, entries)`.
+        params: Leaves of shape `(runs, entries, ...)`, or None if not asked for.
+        min_eigenvalue: Of the Hessian, shape `(runs, entries)`, or None if not asked for.
+    """
+
+    step: jax.Array
+    value: jax.Array
+    gradient_norm: jax.Array
+    params: chex.ArrayTree | None = None
+    min_eigenvalue: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class EscapeRuns:
+    """Where, when and why every run ended; every leaf has the runs as its leading axis.
+
+    Attributes:
+        params: Parameters at the end, leaves of shape `(runs, ...)`.
+        value: Value there.
+        gradient_norm: Gradient norm there.
+        steps: Steps taken until then, int32.
+        reason: A `Stop` as int32; `Stop(int(runs.reason[0])).name` reads well.
+        record: An `EscapeRecord`, or None if none was asked for.
+    """
+
+    params: chex.ArrayTree
+    value: jax.Array
+    gradient_norm: jax.Array
+    steps: jax.Array
+    reason: jax.Array
+    record: EscapeRecord | None
+
+
+def escape(
+    fun: Objective,
+    optimizer: Optimizer,
+    starts: chex.ArrayTree,
+    keys: jax.Array | None = None,
+    *,
+    max_steps: int,
+    target_value: chex.Numeric | None = None,
+    epsilon: chex.Numeric | None = None,
+    hessian_lipschitz: chex.Numeric | None = None,
+    record_every: int | None = None,
+    record_params: bool = False,
+    record_min_eigenvalue: bool = False,
+    devices: tuple[jax.Device, ...] | None = None,
+    lanes: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[Progress], Any] | None = None,
+) -> EscapeRuns:
+    """Run an optimizer from every start until each run ends on its own condition.
+
+    The program is compiled once for a given `fun`, `optimizer` (the same objects, not equal ones)
+    and shapes. Memory grows with the number of runs and of recorded entries, not with the steps.
+
+    Under `jax.distributed`, every process calls this with the same arguments, works on its share of
+    the runs with its own devices and gets all results.
+
+    Args:
+        fun: The objective, from parameters (a pytree) to a scalar.
+        optimizer: Any `optax.GradientTransformation`, which gives every run the same noise if it
+            has any; or, for a rule with noise, a function from a key to one, which gives every run
+            its own: `lambda key: transforms.perturbed_gradient_descent(..., key=key)`. Its `update`
+            gets `value`, `grad` and `value_fn` as extra arguments.
+        starts: Parameters of real floating dtype with the runs as leading axis of every leaf.
+        keys: Typed keys, shape `(runs,)`; needed only where `optimizer` is a function.
+        max_steps: A run that reaches it ends with `Stop.MAX_STEPS`.
+        target_value: End a run with `Stop.TARGET_VALUE` once its value is at most this.
+        epsilon: End a run with `Stop.SECOND_ORDER_STATIONARY` once its gradient norm is at most
+            this and the smallest eigenvalue of the Hessian at least
+            `-sqrt(hessian_lipschitz * epsilon)`. The eigenvalue is computed (from the dense
+            Hessian) only for runs whose gradient is that small.
+        hessian_lipschitz: Lipschitz constant of the Hessian; needed with `epsilon`.
+        record_every: Record at steps 0, `record_every`, 2 `record_every`, ... up to `max_steps`.
+        record_params: Whether to record the parameters too.
+        record_min_eigenvalue: Whether to record the smallest eigenvalue of the Hessian too.
+        devices: Devices among which the runs are divided, by default `jax.local_devices()`.
+        lanes: How many runs a device takes through their steps together; whenever some have ended,
+            others take their place. A run has the same bits for the same number of lanes, whatever
+            the number of runs, devices and processes. By default a power of two that grows with the
+            number of runs; more is faster per run, up to a point, and takes more memory.
+        checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one).
+            If it has one, the batch continues from there, to the same bits as if it had never been
+            interrupted, on as many devices as there are now.
+        checkpoint_every: Seconds between checkpoints. Ctrl-C, SIGTERM and the end write one more,
+            unless the end comes within a second.
+        callback: Called a few times a second with an `Progress`.
+
+    Returns:
+        An `EscapeRuns`. A run whose gradient norm stops being finite ends with `Stop.DIVERGED` and
+        leaves the others as they are; a value that is not finite at the end is called that, too.
+
+    Raises:
+        TypeError: for an objective that is not scalar, parameters that are not real floating, or
+            keys that are not typed keys.
+        ValueError: for empty parameters, leading axes that differ, numbers out of range, a value
+            that is not finite at a start, or a checkpoint of another batch.
+        training.Preempted: after SIGTERM, where there are checkpoints and the program has no
+            handler of its own; a `SystemExit` of status 75.
+        MemoryError: before anything runs, if the compiled program needs more memory than a device
+            has free; the message says how many lanes would fit.
+
+    Example:
+        >>> fun = lambda x: x[0] ** 2 - x[1] ** 2
+        >>> runs = escape(fun, optax.sgd(0.1), jnp.array([[1.0, 1e-3]]), max_steps=100,
+        ...               target_value=-1.0)
+        >>> Stop(int(runs.reason[0])).name, int(runs.steps[0])
+        ('TARGET_VALUE', 38)
+    """
+    check_rule(optimizer)
+    runs = _check_batch(starts, keys, optimizer)
+    check_rule(optimizer, None if keys is None else keys[0])
+    check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
+    check_integer(max_steps=max_steps, record_every=record_every, lanes=lanes)
+    check_positive(
+        checkpoint_every=checkpoint_every,
+        max_steps=max_steps,
+        epsilon=epsilon,
+        hessian_lipschitz=hessian_lipschitz,
+        record_every=record_every,
+        lanes=lanes,
+    )
+    check_limits(target_value, epsilon, hessian_lipschitz)
+    check_callable(callback=callback)
+    check_path("checkpoint", checkpoint)
+    if record_every is None and (record_params or record_min_eigenvalue):
+        raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
+    devices = batch.local_devices(devices)
+    plan = EscapePlan(
+        fun=fun,
+        optimizer=optimizer,
+        max_steps=int(max_steps),
+        record_every=None if record_every is None else int(record_every),
+        record_params=record_params,
+        record_min_eigenvalue=record_min_eigenvalue,
+        lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
+    )
+    keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
+    limits = Limits(target_value, epsilon, hessian_lipschitz)
+    finite = _is_finite(fun, starts)
+    traced = is_traced((finite, keys, limits))
+    if not traced:
+        _check_finite(np.asarray(finite))
+    rows = batch.run(
+        plan,
+        limits,
+        starts,
+        keys,
+        traced=traced,
+        devices=devices,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        callback=callback,
+    )
+    return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
+
+
+def _as_runs(plan: EscapePlan, rows: Rows) -> EscapeRuns:
+    """Return what was kept of the runs as the caller gets it."""
+    rows = dict(rows)
+    record = rows.pop("record", None)
+    if record is not None:
+        step = jnp.arange(0, plan.max_steps + 1, plan.record_every, dtype=jnp.int32)
+        record = EscapeRecord(step=step, **record)
+    return EscapeRuns(record=record, **rows)
+
+
+def check_rule(optimizer: Any, key: Any = None) -> None:
+    """Raise TypeError unless `optimizer` is one, or a function that makes one of a key."""
+    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
+    made = optimizer
+    if callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
+        if key is None:
+            return
+        try:
+            made = optimizer(key)
+        except TypeError as error:
+            raise TypeError(f"{wanted}, but of a key it says: {error}") from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(f"{wanted}, got {made!r}")
+
+
+def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> None:
+    """Raise unless all are numbers, and the last two given together."""
+    check_number(target_value=target_value)
+    if (epsilon is None) != (hessian_lipschitz is None):
+        raise ValueError(
+            "epsilon and hessian_lipschitz must be given together, got "
+            f"epsilon={epsilon}, hessian_lipschitz={hessian_lipschitz}"
+        )
+
+
+def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
+    """Return the number of runs, having checked that starts and keys agree on it."""
+    check_not_empty("starts", starts)
+    check_real_floating("starts", starts)
+    lengths = {}
+    for path, leaf in jax.tree.leaves_with_path(starts):
+        name = f"starts{jax.tree_util.keystr(path)}"
+        if jnp.ndim(leaf) == 0:
+            raise ValueError(f"{name} must have the runs as its leading axis, got a scalar")
+        lengths[name] = jnp.shape(leaf)[0]
+    if keys is not None:
+        check_key("keys", keys)
+        if keys.ndim != 1:
+            raise ValueError(f"keys must have shape (runs,), got {keys.shape}")
+        lengths["keys"] = keys.shape[0]
+    elif not isinstance(optimizer, optax.GradientTransformation):
+        raise ValueError("keys must be given where optimizer is a function of a key, got None")
+    if len(set(lengths.values())) != 1:
+        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise ValueError(f"starts and keys must agree on the number of runs, got {listed}")
+    return next(iter(lengths.values()))
+
+
+def _check_finite(finite: np.ndarray) -> None:
+    if not finite.all():
+        (bad,) = np.nonzero(~finite)
+        raise ValueError(
+            f"fun must be finite at every start, got a value that is not in {bad.size} of "
+            f"{finite.size} runs, first in {bad[0]}"
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def _is_finite(fun: Objective, starts: chex.ArrayTree) -> jax.Array:
+    return jnp.isfinite(jax.vmap(fun)(starts))

@@ -1,0 +1,200 @@
+r"""A census of stationary points: search from many starts, deduplicate, classify.
+
+Every run moves until its gradient g is zero up to
+
+    |g| <= tolerance * |H| * (1 + max |x|)
+
+with H the Hessian there, whatever the signs of its eigenvalues: minima, saddles of every index and
+maxima are found alike. Being relative to H, and asking for a short Newton step too, it refuses
+plateaus, on which the gradient is small because everything is. (A start where the gradient and some
+curvatures are below `eps**(2/3)` of the largest is as good as stationary, and DEGENERATE.) Ends
+that coincide are one point, which `saddle.classify` then names.
+
+A census holds what the runs found: that it is complete is for its reader to argue, from how many
+runs reached the rarest point, or from a theory that says how many points there are.
+
+The Hessian is dense, and decomposed at each step of each run: for up to some hundred parameters.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_course._checks import (
+    check_batch,
+    check_callable,
+    check_integer,
+    check_non_negative,
+    check_not_empty,
+    check_one_of,
+    check_path,
+    check_positive,
+    check_real_floating,
+    is_traced,
+)
+from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._crews import Progress
+from jaxopt_course.saddle._census import Census as Census
+from jaxopt_course.saddle._census import Naming, take_census, trimmed
+from jaxopt_course.saddle._census import SearchRuns as SearchRuns
+from jaxopt_course.saddle._inspect import inspect_objective
+from jaxopt_course.saddle._search_runs import Limits, SearchPlan, default_lanes
+from jaxopt_course.saddle._search_runs import Outcome as Outcome
+from jaxopt_course.saddle._search_steps import RULES
+
+Objective = Callable[[Any], jax.Array]
+
+
+def find(
+    fun: Objective,
+    starts: chex.ArrayTree,
+    *,
+    method: str = "newton",
+    index: int | jax.Array | None = None,
+    max_steps: int = 200,
+    tolerance: chex.Numeric | None = None,
+    trust_radius: chex.Numeric = 0.1,
+    merge_tolerance: chex.Numeric | None = None,
+    canonical: Callable[[chex.ArrayTree], chex.ArrayTree] | None = None,
+    max_points: int | None = None,
+    order: int = 2,
+    null_space: Callable[[chex.ArrayTree], chex.ArrayTree] | None = None,
+    devices: tuple[jax.Device, ...] | None = None,
+    lanes: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[Progress], Any] | None = None,
+) -> Census:
+    """Search for stationary points of every index from a batch of starts.
+
+    The searches run on every device JAX sees, in lanes that are refilled as searches end; then one
+    program tells their ends apart. Both are compiled once for given functions (the same objects,
+    not equal ones), `method` and shapes; no run depends on another. Computed in the precision of
+    the parameters, float32 at least; half-precision parameters are widened.
+
+    Args:
+        fun: The objective, from parameters (a pytree) to a scalar, twice differentiable; three
+            times for `"gradient_norm"`.
+        starts: Parameters of real floating dtype with the runs as leading axis of every leaf.
+        method: `"newton"`, damped, for g = 0; `"levenberg_marquardt"`, which minimises |g|^2 / 2 by
+            its Gauss-Newton model, and is the one for points that are not isolated;
+            `"gradient_norm"`, which minimises it by Newton's, at the cost of third derivatives;
+            `"eigenvector_following"`, which goes up along the `index` lowest eigenvectors of the
+            Hessian and down along the others. Minima of |g| that are not stationary trap the first
+            three (STALLED), more of them the higher the dimension; the last lacks a descent
+            function and may cycle (MAX_STEPS), or climb for ever (DIVERGED).
+        index: Count only runs that end with this many negative eigenvalues: an integer, or one a
+            run, shape `(runs,)`. None for any; needed for `"eigenvector_following"`.
+        max_steps: A run that has tried that many steps ends with `Outcome.MAX_STEPS`.
+        tolerance: Of the gradient, relative as in the module's formula. By default `eps**(2/3)`.
+        trust_radius: Length of the longest first step, relative to 1 + max |start|.
+        merge_tolerance: Distance of ends that are one point, relative to 1 + |x|. By default
+            `eps**(1/3)`.
+        canonical: From parameters to arrays that equivalent parameters share and others do not, by
+            which ends are then compared: `lambda u: u @ u.T` for u up to rotations u -> u R and
+            signs, `jnp.sort` for an order that does not matter, a network's outputs on some inputs
+            for the order of its neurons. By default the parameters themselves.
+        max_points: The most points to list; by default as many as runs.
+        order: As in `classify`, which names the points.
+        null_space: As in `classify`, a function of the parameters.
+        devices: As in `escape`.
+        lanes: As in `escape`; by default half of the runs on a CPU, all on an accelerator.
+        checkpoint: As in `escape`, for the searches; naming the points is done anew.
+        checkpoint_every: Seconds between checkpoints.
+        callback: Called a few times a second with a `Progress`.
+
+    Returns:
+        A `Census`, padded to `max_points` where traced.
+
+    Raises:
+        TypeError, ValueError: for arguments other than described, an objective two evaluations of
+            which differ, or a checkpoint of another batch.
+        training.Preempted: as in `escape`.
+        MemoryError: as in `escape`.
+
+    Warns:
+        UserWarning: if `fun` normalizes by the statistics of its batch.
+
+    Example:
+        >>> fun = lambda x: (x[0] ** 2 - 1) ** 2 + x[0] / 10 + x[1] ** 2
+        >>> starts = jnp.array([[-1.5, 1.0], [0.1, -1.0], [2.0, 0.5], [0.9, 0.2]])
+        >>> census = find(fun, starts)
+        >>> census.point.index.tolist(), census.count.tolist()
+        ([0, 0, 1], [1, 2, 1])
+    """
+    check_one_of("method", method, tuple(RULES))
+    check_one_of("order", order, (2, 4))
+    for name, function in (("canonical", canonical), ("null_space", null_space)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be a function of the parameters, got {function!r}")
+    check_not_empty("starts", starts)
+    check_real_floating("starts", starts)
+    runs = check_batch("starts", starts)
+    traced = inspect_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
+    check_integer(max_steps=max_steps, max_points=max_points, lanes=lanes)
+    check_non_negative(max_steps=max_steps, merge_tolerance=merge_tolerance)
+    check_positive(tolerance=tolerance, trust_radius=trust_radius, max_points=max_points)
+    check_positive(lanes=lanes, checkpoint_every=checkpoint_every)
+    check_callable(callback=callback)
+    check_path("checkpoint", checkpoint)
+    wanted = _check_index(index, method, starts, runs)
+    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(starts))
+    starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), starts)
+    eps = float(jnp.finfo(wide).eps)
+    naming = Naming(
+        fun=fun,
+        canonical=canonical,
+        max_points=runs if max_points is None else int(max_points),
+        order=order,
+        null_space=null_space,
+    )
+    limits = Limits(
+        max_steps=max_steps,
+        tolerance=eps ** (2 / 3) if tolerance is None else tolerance,
+        radius=trust_radius,
+    )
+    merge_tolerance = eps ** (1 / 3) if merge_tolerance is None else merge_tolerance
+    devices = batch.local_devices(devices)
+    plan = SearchPlan(
+        fun=fun,
+        method=method,
+        lanes=default_lanes(runs, devices[0].platform) if lanes is None else int(lanes),
+    )
+    begins, keys = (starts, wanted), jnp.arange(runs)  # Nothing is drawn.
+    traced = traced or is_traced((begins, limits, merge_tolerance))
+    ends = batch.run(
+        plan,
+        limits,
+        begins,
+        keys,
+        traced=traced,
+        devices=devices,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        callback=callback,
+    )
+    census = take_census(naming, ends, wanted, limits.tolerance, merge_tolerance)
+    return census if traced else trimmed(census)
+
+
+def _check_index(index: Any, method: str, starts: chex.ArrayTree, runs: int) -> jax.Array:
+    """Return one index a run, -1 for any."""
+    if index is None:
+        if method == "eigenvector_following":
+            raise ValueError("index must be given for method='eigenvector_following', got None")
+        return jnp.full(runs, -1, jnp.int32)
+    if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
+        raise TypeError(f"index must be an integer or integers, got {index!r}")
+    if jnp.shape(index) not in ((), (runs,)):
+        raise ValueError(f"index must have shape () or ({runs},), got {jnp.shape(index)}")
+    dimension = sum(jnp.size(leaf) for leaf in jax.tree.leaves(starts)) // runs
+    if not isinstance(index, jax.core.Tracer) and not np.all(
+        (np.asarray(index) >= 0) & (np.asarray(index) <= dimension)
+    ):
+        raise ValueError(f"index must lie in [0, {dimension}], got {index}")
+    return jnp.broadcast_to(jnp.asarray(index, jnp.int32), (runs,))

@@ -1,0 +1,187 @@
+"""Any number of runs in bounded memory: starts are drawn when their turn comes, results go to disk.
+
+Run `i` of a key starts at `init(a)` and draws its noise from `b`, where `a, b` are
+`jax.random.split(jax.random.fold_in(key, i))`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_course import _required
+from jaxopt_course._checks import (
+    check_callable,
+    check_integer,
+    check_key,
+    check_not_empty,
+    check_objective,
+    check_positive,
+    check_real_floating,
+)
+from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._checkpoints import stored_parts
+from jaxopt_course._engine._crews import Engine, Progress, concatenate
+from jaxopt_course.saddle._escape import EscapeRuns, check_limits, check_rule
+from jaxopt_course.saddle._escape_steps import (
+    EscapePlan,
+    Limits,
+    Objective,
+    Optimizer,
+    default_lanes,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRuns:
+    """Runs that lie on disk.
+
+    Attributes:
+        folder: The folder, as given to `escape_to_disk`.
+        like: What is kept of no runs at all, which gives the parameters their structure. Without,
+            the leaves of a tree are in a dict, each by its path.
+    """
+
+    folder: Path
+    like: dict[str, Any] | None = None
+
+    def parts(self) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
+        """Read the runs that have ended, part by part, in the order in which they did.
+
+        Yields:
+            The numbers of the runs of a part, and the runs, of NumPy arrays.
+        """
+        for rows in stored_parts(self.folder, self.like):
+            numbers = rows.pop("run")
+            yield numbers, EscapeRuns(record=None, **rows)
+
+    def load(self) -> EscapeRuns:
+        """Read all runs, in their order, into memory.
+
+        Raises:
+            ValueError: If not all of them have ended.
+        """
+        parts = list(stored_parts(self.folder, self.like))
+        if not parts:
+            raise ValueError(f"{self.folder} holds no run that has ended")
+        return EscapeRuns(record=None, **concatenate(parts))
+
+
+def escape_to_disk(
+    fun: Objective,
+    optimizer: Optimizer,
+    init: Callable[[jax.Array], Any],
+    key: jax.Array,
+    *,
+    runs: int,
+    folder: str | os.PathLike[str],
+    max_steps: int,
+    target_value: chex.Numeric | None = None,
+    epsilon: chex.Numeric | None = None,
+    hessian_lipschitz: chex.Numeric | None = None,
+    devices: tuple[jax.Device, ...] | None = None,
+    lanes: int | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[Progress], Any] | None = None,
+) -> StoredRuns:
+    """Run an optimizer from `runs` random starts, in memory that does not grow with their number.
+
+    What `escape` does, with starts drawn by `init` and results written to `folder`. Whatever
+    interrupts it, the same call goes on where the newest checkpoint stands; after the end it
+    returns at once.
+
+    Args:
+        fun: As for `escape`, like all that is not described here.
+        optimizer: As for `escape`.
+        init: From a key to parameters, as a problem's `init`.
+        key: A typed key, from which every run has its own.
+        runs: How many.
+        folder: For results and checkpoints.
+        max_steps: As for `escape`.
+        target_value: As for `escape`.
+        epsilon: As for `escape`.
+        hessian_lipschitz: As for `escape`.
+        devices: As for `escape`.
+        lanes: As for `escape`.
+        checkpoint_every: Seconds between checkpoints.
+        callback: Called a few times a second with an `Progress`.
+
+    Returns:
+        A `StoredRuns`. A run whose start has no finite gradient ends with `Stop.DIVERGED` at once.
+
+    Raises:
+        TypeError: as `escape`.
+        ValueError: as `escape`, or if the folder holds another batch.
+        training.Preempted: as `escape`.
+        MemoryError: as `escape`.
+
+    Example:
+        >>> import tempfile, optax
+        >>> from jaxopt_course import problems
+        >>> problem = problems.nesterov_saddle()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     stored = escape_to_disk(problem.fun, optax.sgd(0.1), problem.init,
+        ...                             jax.random.key(0), runs=100, folder=folder, max_steps=50)
+        ...     stored.load().value.shape
+        (100,)
+    """
+    _required.check_integer(runs=runs, max_steps=max_steps)
+    check_integer(lanes=lanes)
+    _required.check_positive(runs=runs, max_steps=max_steps, checkpoint_every=checkpoint_every)
+    check_positive(lanes=lanes, epsilon=epsilon, hessian_lipschitz=hessian_lipschitz)
+    check_key("key", key)
+    _required.check_path("folder", folder)
+    check_callable(callback=callback)
+    if not callable(init):
+        raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
+    start = init(key)
+    check_not_empty("init", start)
+    check_real_floating("init", start)
+    check_objective("fun", fun, start)
+    check_rule(optimizer, key)
+    check_limits(target_value, epsilon, hessian_lipschitz)
+    devices = batch.local_devices(devices)
+    starts = jax.tree.map(lambda leaf: leaf[None], start)
+    plan = EscapePlan(
+        fun=fun,
+        optimizer=optimizer,
+        max_steps=int(max_steps),
+        record_every=None,
+        record_params=False,
+        record_min_eigenvalue=False,
+        lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
+    )
+    limits = Limits(target_value, epsilon, hessian_lipschitz)
+    source = partial(_draw, init, key)
+    numbers = batch.share(runs, jax.process_index())
+    about = {"runs": runs, "key": str(jax.random.key_data(key).tolist())}
+    engine = Engine(plan, limits, source, numbers, devices)
+    batch.complete(
+        engine,
+        checkpoint=folder,
+        every=checkpoint_every,
+        about=lambda: plan.describe(limits) | batch.circumstances(devices[0]) | about,
+        always=True,
+        callback=callback,
+    )
+    return StoredRuns(Path(folder), engine.no_rows())
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _draw(init: Callable[[jax.Array], Any], key: jax.Array, first: int, size: int) -> Any:
+    """Return starts and keys of `size` runs."""
+
+    def draw(number: jax.Array) -> tuple[Any, jax.Array]:
+        for_start, for_noise = jax.random.split(jax.random.fold_in(key, number))
+        # Whatever the dtypes are weakly, strongly they stay what they are.
+        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), init(for_start))
+        return start, for_noise
+
+    return jax.vmap(draw)(first + jnp.arange(size))

@@ -1,0 +1,255 @@
+r"""Minibatch training of networks, many runs at once, one compiled scan an epoch.
+
+Every epoch draws a permutation of the examples, cuts it into batches (a rest smaller than a batch
+waits for the next epoch's permutation) and takes one step a batch,
+
+    x[t+1] = x[t] + update(gradient of the mean loss of batch t at x[t], optimizer state).
+
+A run is a key: from it come the initial parameters, the order of the examples, dropout and
+augmentation. Several keys are trained side by side by `vmap`, and so are values of
+hyperparameters that `optax.inject_hyperparams` has moved into the optimizer's state; `grid` makes
+every combination. Devices and processes divide the runs among them; where there are fewer lanes
+than runs, a run that is over gives its lane to the next. What a run does depends on its key and
+hyperparameters alone, and its last bits on the number of lanes: not on its neighbours, not on the
+number of devices, not on whether it was interrupted and resumed.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxopt_course import _required
+from jaxopt_course._checks import (
+    check_callable,
+    check_integer,
+    check_key,
+    check_path,
+    check_positive,
+)
+from jaxopt_course._engine._batch import local_devices
+from jaxopt_course.nn._functional_view import FunctionalView
+from jaxopt_course.training import _stages as stages
+from jaxopt_course.training._lanes import Epochs
+from jaxopt_course.training._programs import Data, PerExample, Plan, Runs, Sets, trace_apply
+from jaxopt_course.training._starts import Fresh, as_runs
+
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
+def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return 1 for every example whose largest output is that of its label, else 0."""
+    for name, array in (("outputs", outputs), ("labels", labels)):
+        if not isinstance(array, jax.Array | np.ndarray):
+            raise TypeError(f"{name} must be an array, got {array!r}")
+    if outputs.shape[:-1] != labels.shape or not outputs.shape or not outputs.shape[-1]:
+        raise ValueError(
+            f"outputs must have the shape of labels, {labels.shape}, and one axis more for the "
+            f"classes, got {outputs.shape}"
+        )
+    return (outputs.argmax(-1) == labels).astype(jnp.float32)
+
+
+class Fit(NamedTuple):
+    """What training gave.
+
+    Attributes:
+        runs: Where every run ended.
+        history: Arrays of shape `(runs, epochs)`: `loss`, the `metrics` and `gradient_norm` if
+            asked for, means over the epoch's batches, and for every set of `evaluation` the loss
+            and the metrics after the epoch, as `<set>_<metric>`. NaN from the epoch in which a run
+            diverged.
+        apply: The network as a pure function, `apply(params, state, inputs, train=False)`.
+    """
+
+    runs: Runs
+    history: dict[str, np.ndarray]
+    apply: Callable[..., Any]
+
+
+def fit(
+    build: Callable[[jax.Array], nnx.Module | FunctionalView],
+    optimizer: Any,
+    train: Data,
+    keys: jax.Array,
+    *,
+    epochs: int,
+    batch_size: int,
+    hyperparams: Mapping[str, jax.Array] | None = None,
+    evaluation: Mapping[str, Data] | None = None,
+    data_axis: int | None = None,
+    loss: PerExample = cross_entropy,
+    metrics: Mapping[str, PerExample] | None = None,
+    augment: Callable[[jax.Array, Any], Any] | None = None,
+    gradient_norm: bool = False,
+    max_loss: float = np.inf,
+    evaluation_batch_size: int = 1000,
+    devices: tuple[jax.Device, ...] | None = None,
+    lanes: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
+    callback: Callable[[Epochs], Any] | None = None,
+) -> Fit:
+    """Train a network from every key.
+
+    The epoch is compiled once for given shapes, lanes, `apply`, optimizer, loss and metrics (the
+    same objects); a second call with the same ones compiles nothing, unless the epochs are more
+    than 64 and twice as many.
+
+    Under `jax.distributed`, every process calls this with the same arguments, works on its share of
+    the runs with its own devices and gets all results.
+
+    Args:
+        build: From a key to a network: an nnx module or its `functional_view`.
+        optimizer: Any `optax.GradientTransformation`; or, for a rule with noise, a function from a
+            key to one, which gives every run its own. Its `update` gets `value`, `grad` and
+            `value_fn` (of the batch) as extra arguments.
+        train: Inputs and labels, arrays (or pytrees of them) with the examples as leading axis.
+        keys: Typed keys, shape `(runs,)`.
+        epochs: How many in all, those before a resumption included.
+        batch_size: Examples a step.
+        hyperparams: Values of shape `(runs,)` for hyperparameters that the optimizer injects.
+        evaluation: Sets on which the network is evaluated after every epoch, by name.
+        data_axis: 0 if every run has its own data: all arrays have the runs as leading axis. Every
+            device gets all of them.
+        loss: Of outputs and labels, for every example.
+        metrics: Likewise, by name; `{"accuracy": correct}` by default.
+        augment: Function of a key and a batch of inputs, applied in training.
+        gradient_norm: Whether to record the Euclidean norm of the gradient.
+        max_loss: A run whose batch loss exceeds it counts as diverged.
+        evaluation_batch_size: Most examples that are evaluated at once.
+        devices: Devices among which the runs are divided, by default all local ones; of CPU
+            devices, which share the cores, the first.
+        lanes: How many runs a device trains together; whenever some have ended, others take their
+            place. Memory grows with it. By default the runs (or what the checkpoint has), divided
+            evenly among devices and processes. A run has the same bits for the same number of
+            lanes, whatever the number of runs, devices and processes.
+        checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one).
+            If it has one, training continues from there, bit for bit, on as many devices as there
+            are now; also if it is one of fewer epochs. SIGTERM then ends training after the epoch
+            at hand, with a checkpoint; so do Ctrl-C and other exceptions.
+        checkpoint_every: Seconds between checkpoints; the end of training always leaves one.
+        callback: Called with an `Epochs` after every epoch of every device's runs, before they
+            begin the next: for a progress bar, or `TensorBoard`.
+
+    Returns:
+        A `Fit`. A run that diverges goes back to where it stood before that epoch, ends there and
+        leaves the others as they are; its history is filled up with NaN.
+
+    Raises:
+        TypeError: If `keys` is not an array of typed keys.
+        ValueError: For numbers out of range, leading axes that differ, a hyperparameter that the
+            optimizer does not inject, or a checkpoint of another training or of more epochs.
+        MemoryError: Before anything is trained, if the compiled program needs more memory than a
+            device has free; the message says how many lanes would fit.
+        Preempted: After SIGTERM, where there is a folder for checkpoints and the program has no
+            handler of its own; a `SystemExit` with the status 75.
+
+    Example:
+        >>> from jaxopt_course.nn import MLP
+        >>> x = jax.random.normal(jax.random.key(0), (100, 2))
+        >>> y = (x[:, 0] * x[:, 1] > 0).astype(int)
+        >>> result = fit(lambda key: MLP((2, 16, 2), rngs=nnx.Rngs(key)), optax.adam(0.05), (x, y),
+        ...              jax.random.split(jax.random.key(1), 3), epochs=20, batch_size=20)
+        >>> result.history["accuracy"].shape, bool((result.history["accuracy"][:, -1] > 0.8).all())
+        ((3, 20), True)
+    """
+    hyperparams = {name: jnp.asarray(values) for name, values in (hyperparams or {}).items()}
+    evaluation = dict(evaluation or {})
+    metrics = {"accuracy": correct} if metrics is None else metrics
+    _check_functions(build, loss, augment, callback, optimizer)
+    _required.check_integer(
+        epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size
+    )
+    check_integer(lanes=lanes)
+    _required.check_number(max_loss=max_loss)
+    _required.check_positive(checkpoint_every=checkpoint_every)
+    check_positive(
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluation_batch_size=evaluation_batch_size,
+        lanes=lanes,
+    )
+    check_path("checkpoint", checkpoint)
+    examples = _check_shapes(train, keys, hyperparams, data_axis)
+    if batch_size > examples:
+        raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
+    plan = Plan(
+        apply=trace_apply(build, keys),
+        optimizer=optimizer,
+        loss=loss,
+        metrics=tuple(metrics.items()),
+        batch_size=batch_size,
+        evaluation_batch_size=evaluation_batch_size,
+        max_loss=max_loss,
+        augment=augment,
+        gradient_norm=gradient_norm,
+        data_axis=data_axis,
+    )
+    stages.check_epochs(epochs, checkpoint)
+    runs, devices = keys.shape[0], _local_devices(devices)
+    if lanes is None:
+        lanes = stages.default_lanes(runs, devices, checkpoint)
+    sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
+    fresh = Fresh(plan, build, keys, hyperparams, sets, lanes)
+    rows = stages.train(
+        plan,
+        sets,
+        fresh,
+        runs=runs,
+        epochs=int(epochs),
+        lanes=int(lanes),
+        devices=devices,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        callback=callback,
+    )
+    history = {name: values[:, :epochs] for name, values in rows["history"].items()}
+    return Fit(jax.tree.map(jnp.asarray, as_runs(rows, keys, fresh.like)), history, plan.apply)
+
+
+def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, ...]:
+    """Return the devices that were asked for, by default as `fit` says."""
+    if devices is None and jax.default_backend() == "cpu":
+        return tuple(jax.local_devices()[:1])
+    return local_devices(devices)
+
+
+def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:
+    """Raise TypeError unless everything that is to be called can be."""
+    _required.check_callable(build=build, loss=loss)
+    check_callable(augment=augment, callback=callback)
+    if not isinstance(optimizer, optax.GradientTransformation) and not callable(optimizer):
+        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
+
+
+def _check_shapes(
+    train: Data, keys: jax.Array, hyperparams: dict[str, jax.Array], data_axis: int | None
+) -> int:
+    """Return the number of examples, having checked that all leading axes agree."""
+    check_key("keys", keys)
+    if keys.ndim != 1 or not keys.size:
+        raise ValueError(f"keys must have shape (runs,) with at least one run, got {keys.shape}")
+    if data_axis is not None and (data_axis != 0 or isinstance(data_axis, bool)):
+        raise ValueError(f"data_axis must be None or 0, got {data_axis}")
+    for name, values in hyperparams.items():
+        if values.shape != keys.shape:
+            raise ValueError(
+                f"hyperparams[{name!r}] must have shape {keys.shape}, one value a run, "
+                f"got {values.shape}"
+            )
+    if not isinstance(train, tuple | list) or len(train) != 2:
+        raise ValueError(f"train must be a pair, inputs and labels, got {type(train).__name__}")
+    leading = 1 if data_axis is None else 2
+    shapes = {jnp.shape(leaf)[:leading] for leaf in jax.tree.leaves(train)}
+    if len(shapes) != 1 or len(next(iter(shapes))) != leading:
+        raise ValueError(f"train must have inputs and labels of one leading axis, got {shapes}")
+    (shape,) = shapes
+    if data_axis == 0 and shape[0] != keys.size:
+        raise ValueError(f"train must have the {keys.size} runs as leading axis, got {shape[0]}")
+    return shape[-1]

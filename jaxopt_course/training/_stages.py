@@ -1,0 +1,152 @@
+"""A training from its checkpoints, and from those of shorter ones in the same folder.
+
+    FOLDER/epochs-5     a training of 5 epochs, over or interrupted
+    FOLDER/epochs-10    the one that continues it
+
+An interrupted shorter one is finished first. When the longer is over, it goes.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._checkpoints import stored_about
+from jaxopt_course._engine._crews import Engine, Progress, Rows
+from jaxopt_course.training._lanes import Epochs, Task, TrainingPlan, capacity, newest
+from jaxopt_course.training._programs import Plan, Sets
+from jaxopt_course.training._starts import Continued, Fresh, Starts
+
+_PREFIX = "epochs-"
+
+
+def default_lanes(
+    runs: int,
+    devices: tuple[jax.Device, ...],
+    checkpoint: str | os.PathLike[str] | None,
+) -> int:
+    """Return how many runs a device trains together: those of its checkpoint, or its even share."""
+    for epochs in reversed(_stored_epochs(checkpoint)):
+        folder = _folder(checkpoint, epochs)
+        about = None if folder is None else stored_about(folder)
+        if about is not None:
+            return about["lanes"]
+    return -(-runs // (jax.process_count() * len(devices)))
+
+
+def check_epochs(epochs: int, checkpoint: str | os.PathLike[str] | None) -> None:
+    """Raise ValueError if there is a checkpoint of a longer training."""
+    longest = max(_stored_epochs(checkpoint), default=0)
+    if longest > epochs:
+        raise ValueError(
+            f"epochs must be at least the {longest} of checkpoint {checkpoint}, got {epochs}"
+        )
+
+
+def train(
+    plan: Plan,
+    sets: Sets,
+    fresh: Fresh,
+    *,
+    runs: int,
+    epochs: int,
+    lanes: int,
+    devices: tuple[jax.Device, ...],
+    checkpoint: str | os.PathLike[str] | None,
+    checkpoint_every: float,
+    callback: Callable[[Epochs], Any] | None,
+) -> Rows:
+    """Train every run, in all processes together.
+
+    Args:
+        plan: What an epoch is.
+        sets: The data.
+        fresh: Where runs start.
+        runs: How many there are.
+        epochs: How many in all.
+        lanes: How many runs a device trains together.
+        devices: Among which the runs of this process are divided.
+        checkpoint: Folder for checkpoints, or None.
+        checkpoint_every: Seconds between them.
+        callback: Called with what each device's runs have reached.
+
+    Returns:
+        What is kept of every run, in their order.
+    """
+    numbers = batch.share(runs, jax.process_index())
+    shorter = [stored for stored in _stored_epochs(checkpoint) if stored < epochs]
+    starts: Starts = fresh
+    for target in [*shorter, epochs]:
+        engine = Engine(
+            TrainingPlan(plan, lanes, capacity(target)),
+            Task(sets, np.int32(target)),
+            _source(starts, capacity(target)),
+            numbers,
+            devices,
+            long_steps=True,
+            observe=None if callback is None else newest,
+        )
+        parts = batch.complete(
+            engine,
+            checkpoint=_folder(checkpoint, target),
+            every=checkpoint_every,
+            about=lambda: (
+                {
+                    "batch_size": plan.batch_size,
+                    "examples": plan.examples(sets.train),
+                    "lanes": lanes,
+                }
+                | fresh.about()
+                | batch.circumstances(devices[0])
+            ),
+            always=True,
+            callback=None if callback is None else _telling(callback),
+        )
+        rows = batch.joined(engine, parts)
+        starts = Continued(fresh, rows, numbers)
+    for stored in shorter:
+        _forget(_folder(checkpoint, stored))
+    return batch.gather(rows, runs)
+
+
+def _source(starts: Starts, room: int) -> Callable[[int, int], Any]:
+    return lambda first, size: starts(first, size, room)
+
+
+def _telling(callback: Callable[[Epochs], Any]) -> Callable[[Progress, Any], None]:
+    def tell(progress: Progress, moved: Any) -> None:
+        run, epoch, record = moved
+        if run.size:
+            callback(Epochs(run, epoch, record, progress.ended, progress.runs))
+
+    return tell
+
+
+def _folder(checkpoint: str | os.PathLike[str] | None, epochs: int) -> Path | None:
+    return None if checkpoint is None else Path(checkpoint) / f"{_PREFIX}{epochs}"
+
+
+def _stored_epochs(checkpoint: str | os.PathLike[str] | None) -> list[int]:
+    """Return the epochs of the trainings that have a checkpoint, in order."""
+    if checkpoint is None:
+        return []
+    crews = Path(checkpoint).glob(f"{_PREFIX}*/process-*/crews/*")
+    # Those that were not finished have longer names.
+    whole = {path.parts[-4] for path in crews if path.name.isdigit()}
+    return sorted(int(name.removeprefix(_PREFIX)) for name in whole)
+
+
+def _forget(folder: Path | None) -> None:
+    """Remove the checkpoints of this process, and the folder after the last."""
+    if folder is None:
+        return
+    own = folder / f"process-{jax.process_index()}-of-{jax.process_count()}"
+    shutil.rmtree(own, ignore_errors=True)
+    with contextlib.suppress(OSError):  # Others still have theirs.
+        folder.rmdir()
