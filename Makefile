@@ -5,6 +5,12 @@ BIN := $(VENV)/bin
 PRESET ?= quick
 WORKERS ?= $(if $(ARGS),0,auto)
 OUT ?= results
+# CONSTRAINTS= takes the newest versions of everything instead.
+CONSTRAINTS ?= constraints.txt
+# A tenth of the suite, by time: what leans most on how jax, flax and optax behave.
+NEWEST := tests/_engine tests/_krylov tests/test_batching.py tests/transforms/test_contract.py \
+	tests/transforms/test_step.py tests/transforms/test_second_order.py tests/saddle/test_curvature.py \
+	tests/saddle/test_stationary.py tests/nn/test_functional_view.py tests/test_training.py
 
 # Compiled programs are kept between runs, outside the clone: a second run starts 2.5 to 4 times faster.
 export JAX_COMPILATION_CACHE_DIR ?= $(or $(HOME),/tmp)/.cache/jaxopt_course
@@ -12,7 +18,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: help setup escape test lint types format docs notebooks report benchmarks nightly clean
+.PHONY: help setup escape test setup-newest newest versions nightly lint types format docs notebooks report benchmarks clean
 .NOTPARALLEL: # Every target may have to set up the one environment.
 
 help: ## list the targets
@@ -26,7 +32,7 @@ define install
 @echo "setting up $(VENV): some minutes the first time"
 @test -e $(VENV)/experiments.stamp -a ! -e $(VENV)/unfinished || $(PYTHON) -m venv --clear $(VENV)
 @touch $(VENV)/unfinished
-$(BIN)/python -m pip install --quiet --no-input --constraint constraints.txt --editable '.[$(1)]'
+$(BIN)/python -m pip install --quiet --no-input $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[$(1)]'
 @rm $(VENV)/unfinished
 endef
 
@@ -35,9 +41,13 @@ $(VENV)/experiments.stamp: pyproject.toml constraints.txt
 	$(call install,experiments)
 	@touch $@
 
+$(VENV)/tests.stamp: pyproject.toml constraints.txt
+	$(call install,tests)
+	@touch $@ $(VENV)/experiments.stamp
+
 $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	$(call install,dev)
-	@touch $@ $(VENV)/experiments.stamp
+	@touch $@ $(VENV)/tests.stamp $(VENV)/experiments.stamp
 
 setup: $(VENV)/dev.stamp ## virtual environment with everything a developer needs
 
@@ -46,6 +56,14 @@ escape: $(VENV)/experiments.stamp ## the main figure: gradient descent against p
 
 test: $(VENV)/dev.stamp ## the whole test suite, doctests included; ARGS="tests/saddle -k classify" for a part
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
+
+setup-newest: $(VENV)/tests.stamp
+
+newest: $(VENV)/tests.stamp ## a tenth of the suite; PYTHON=python3.13 CONSTRAINTS= VENV=.venv313 for the newest versions
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(NEWEST)
+
+versions: $(VENV)/dev.stamp ## the whole suite, and if it passes, docs/versions.md says with which versions
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --write-versions
 
 nightly: $(VENV)/dev.stamp ## long fuzzing and paper-size runs
 	XLA_FLAGS= $(BIN)/python -m pytest -m nightly --timeout=3600 $(ARGS)

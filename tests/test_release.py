@@ -33,6 +33,24 @@ def test_the_changelog_lists_versions_from_the_newest_and_none_that_is_ahead():
     assert all(version <= tuple(map(int, VERSION.split("."))) for version in released)
 
 
+def test_the_table_of_versions_has_those_that_are_installed_by_default():
+    constraints = dict(line.split("==") for line in read("constraints.txt").split())
+    head, _, *rows = re.findall(r"^\| (.*) \|$|^\|---", read("docs/versions.md"), re.M)
+    names = head.split(" | ")
+    packages = [name for name in names if name in constraints]
+    tested = [dict(zip(names, row.split(" | "), strict=True)) for row in rows]
+    assert "jax" in packages
+    wanted = [constraints[name] for name in packages]
+    assert wanted in [[row[name] for name in packages] for row in tested], "run `make versions`"
+
+
+def test_the_files_that_run_on_the_newest_versions_exist():
+    listed = re.search(r"^NEWEST := (.*?[^\\])$", read("Makefile"), re.M | re.S).group(1)
+    files = listed.replace("\\", " ").split()
+    assert len(files) > 5
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
 def test_types_are_shipped():
     assert (Path(jaxopt_course.__file__).parent / "py.typed").is_file()
 

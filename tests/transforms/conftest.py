@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 _GENERATOR = np.random.default_rng(0)
 _INPUTS = _GENERATOR.normal(size=(8, 3))
@@ -41,6 +40,8 @@ def _trajectory(optimizer, steps=200, dtype=None):
 
 
 def _torch_trajectory(make_optimizer, steps=200, rates=None):
+    import torch  # Most of what uses this file does without.
+
     params = jax.tree.map(lambda leaf: torch.tensor(leaf, requires_grad=True), _START)
     inputs, targets = torch.tensor(_INPUTS), torch.tensor(_TARGETS)
     optimizer = make_optimizer(jax.tree.leaves(params))
