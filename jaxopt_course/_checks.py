@@ -1,11 +1,24 @@
 """Checks of arguments at trace time, so that a mistake is named where it is made.
 
-Of numbers only those of Python (and NumPy) are judged by their value. A traced one, as
+One family. Values are given by name, several at once where they share an expectation; trees, whose
+leaves are named by their path, as a name and a tree:
+
+    check_positive(learning_rate=learning_rate, radius=radius)
+    check_positive(epsilon=epsilon, optional=True)               # None is left out
+    check_positive(curvature=curvature, arrays=True)             # several numbers are welcome
+    check_one_of(("eigh", "cg"), solver=solver)
+    check_real_floating("params", params)
+
+Every check raises TypeError for a value of the wrong kind and ValueError for one out of range. The
+message names the argument, what it must be and what it was.
+
+A number is Python's `int` or `float`, or what has a real dtype: NumPy's and JAX's scalars, arrays
+without axes, tracers. True is none, nor are `Fraction` and `Decimal`, of which JAX makes no array.
+Only numbers of Python and NumPy are judged by their value. A traced one, as
 `optax.inject_hyperparams`, `vmap` over a hyperparameter or a schedule produce, has no value to look
-at yet, and an array may hold several: of these the dtype is checked, the value passes unseen.
+at yet: of it the dtype and the shape are checked.
 """
 
-import numbers
 import os
 from typing import Any
 
@@ -15,113 +28,216 @@ import numpy as np
 
 
 def is_concrete_number(value: Any) -> bool:
-    """Whether `value` is a number that can be judged before tracing."""
-    if isinstance(value, np.generic):  # bfloat16 is one that NumPy does not count as a number
-        return jnp.issubdtype(value.dtype, jnp.number)
-    return isinstance(value, numbers.Number) and not isinstance(value, bool)
+    """Whether `value` is one real number that can be judged before tracing."""
+    return _is_concrete(value) and np.ndim(value) == 0
 
 
-def check_real(**arguments: Any) -> None:
-    """Raise unless every argument given by name is a real number, or a real array or tracer.
+def check_real(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is a real number or an array of them.
 
     Raises:
         TypeError: for anything else; True and False, text and complex numbers are no real numbers.
         ValueError: for an integer beyond the range of floating-point numbers.
     """
-    for name, value in arguments.items():
-        dtype = getattr(value, "dtype", None)
-        if dtype is None:
-            real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        else:
-            real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
-        if not real:
+    for name, value in _given(arguments, optional, "a real number"):
+        dtype = _dtype(value)
+        if dtype is None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise TypeError(f"{name} must be a real number, got {value!r}")
-        if isinstance(value, numbers.Real):
+        if dtype is not None and not _is_real(dtype):
+            raise TypeError(f"{name} must be a real number, got {value!r}")
+        if isinstance(value, int):
             try:
                 float(value)
             except OverflowError as error:
                 raise ValueError(f"{name} must be in the range of floating point") from error
 
 
-def check_number(**arguments: Any) -> None:
-    """Raise unless every argument given by name is one real number, an array of one, or None.
+def check_number(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is one real number, or, with `arrays`, an array of them.
 
     Raises:
         TypeError: for what is no real number.
         ValueError: for an array with axes, or an integer that does not fit into 32 bits.
     """
+    check_real(optional=optional, **arguments)
     for name, value in arguments.items():
         if value is None:
             continue
-        check_real(**{name: value})
-        if np.ndim(value):
+        if np.ndim(value) and not arrays:
             raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
-        if isinstance(value, int) and not -(2**31) <= value < 2**31:
+        if isinstance(value, int | np.integer) and not -(2**31) <= value < 2**31:
             raise ValueError(f"{name} must fit into 32 bits as an integer, got {value}")
 
 
-def check_positive(**arguments: Any) -> None:
-    """Raise unless every number given by name is > 0 (NaN is not); None is an argument left out."""
-    check_number(**arguments)
+def check_positive(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
+    """Raise unless every number is > 0 (NaN is not)."""
+    check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if is_concrete_number(value) and not value > 0:
+        if _is_concrete(value) and not np.all(value > 0):
             raise ValueError(f"{name} must be positive, got {value}")
 
 
-def check_non_negative(**arguments: Any) -> None:
-    """Raise unless every number given by name is >= 0 (NaN is not); None is one left out."""
-    check_number(**arguments)
+def check_non_negative(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
+    """Raise unless every number is >= 0 (NaN is not)."""
+    check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if is_concrete_number(value) and not value >= 0:
+        if _is_concrete(value) and not np.all(value >= 0):
             raise ValueError(f"{name} must not be negative, got {value}")
 
 
-def check_fraction(**arguments: Any) -> None:
-    """Raise unless every number given by name lies in [0, 1); None is an argument left out."""
-    check_number(**arguments)
+def check_fraction(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
+    """Raise unless every number lies in [0, 1)."""
+    check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if is_concrete_number(value) and not 0 <= value < 1:
+        if _is_concrete(value) and not np.all((value >= 0) & (value < 1)):
             raise ValueError(f"{name} must lie in [0, 1), got {value}")
 
 
-def check_integer(**arguments: Any) -> None:
-    """Raise TypeError unless every argument given by name is an integer or None."""
+def check_finite(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
+    """Raise unless every number is finite."""
+    check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, np.integer))
-        ):
+        if _is_concrete(value) and not np.all(np.isfinite(value)):
+            raise ValueError(f"{name} must be finite, got {value}")
+
+
+def check_at_most(bound: Any, meaning: str = "", **arguments: Any) -> None:
+    """Raise ValueError if a number exceeds `bound`, as far as both are known before tracing.
+
+    Args:
+        bound: The largest value allowed.
+        meaning: What the bound is, where it is not a constant.
+        **arguments: Numbers that have passed another check.
+    """
+    for name, value in arguments.items():
+        if _is_concrete(value) and _is_concrete(bound) and np.any(value > bound):
+            wanted = f"{meaning} = {bound}" if meaning else bound
+            raise ValueError(f"{name} must not exceed {wanted}, got {value}")
+
+
+def check_integer(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is an integer of Python or NumPy.
+
+    Raises:
+        TypeError: for anything else; 2.0 and True are none.
+        ValueError: for one that does not fit into 32 bits.
+    """
+    for name, value in _given(arguments, optional, "an integer"):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{name} must be an integer, got {value!r}")
+    check_number(optional=True, **arguments)
 
 
-def check_inexact_dtype(**arguments: Any) -> None:
-    """Raise TypeError unless every argument given by name is None or an inexact dtype."""
+def check_count(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is an integer of at least 1."""
+    check_integer(optional=optional, **arguments)
+    check_positive(optional=optional, **arguments)
+
+
+def check_flag(**arguments: Any) -> None:
+    """Raise TypeError unless every argument is True or False."""
     for name, value in arguments.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_inexact_dtype(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is a floating dtype, real or complex."""
+    for name, value in _given(arguments, optional, "a floating dtype such as jnp.float32"):
         try:
-            inexact = value is None or jnp.issubdtype(jnp.dtype(value), jnp.inexact)
+            inexact = jnp.issubdtype(jnp.dtype(value), jnp.inexact)
         except TypeError:
             inexact = False
         if not inexact:
             raise TypeError(f"{name} must be a floating dtype such as jnp.float32, got {value!r}")
 
 
-def check_path(name: str, value: Any) -> None:
-    """Raise TypeError unless `value` is a path or None."""
-    if value is not None and not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, got {value!r}")
+def check_path(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is a path."""
+    for name, value in _given(arguments, optional, "a path"):
+        if not isinstance(value, str | os.PathLike):
+            raise TypeError(f"{name} must be a path, got {value!r}")
 
 
-def check_callable(**arguments: Any) -> None:
-    """Raise TypeError unless every argument given by name can be called, or is None."""
-    for name, value in arguments.items():
-        if value is not None and not callable(value):
+def check_callable(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument can be called."""
+    for name, value in _given(arguments, optional, "a function"):
+        if not callable(value):
             raise TypeError(f"{name} must be a function, got {value!r}")
 
 
-def check_one_of(name: str, value: Any, options: tuple[Any, ...]) -> None:
-    """Raise ValueError unless `value` is one of `options`."""
-    if not any(type(value) is type(option) and value == option for option in options):
-        listed = ", ".join(map(repr, options))
-        raise ValueError(f"{name} must be one of {listed}; got {value!r}")
+def check_one_of(options: tuple[Any, ...], **arguments: Any) -> None:
+    """Raise ValueError unless every argument is one of `options`."""
+    for name, value in arguments.items():
+        if not any(type(value) is type(option) and value == option for option in options):
+            listed = ", ".join(map(repr, options))
+            raise ValueError(f"{name} must be one of {listed}; got {value!r}")
+
+
+def is_key(value: Any) -> bool:
+    """Whether `value` is a typed PRNG key or an array of them."""
+    dtype = getattr(value, "dtype", None)
+    try:
+        return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    except TypeError:  # another library's
+        return False
+
+
+def check_key(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is a typed PRNG key (or an array of them)."""
+    for name, value in _given(arguments, optional, "a typed key such as jax.random.key(0)"):
+        if not is_key(value):
+            got = f"an array of {value.dtype}" if hasattr(value, "dtype") else repr(value)
+            raise TypeError(f"{name} must be a typed key such as jax.random.key(0), got {got}")
+
+
+def to_doubles(name: str, values: Any) -> np.ndarray:
+    """Return `values` as an array in double precision.
+
+    Raises:
+        TypeError: unless they are real numbers that form an array.
+    """
+    try:
+        # NumPy would make numbers of None, of True and of text.
+        if not _is_real(np.asarray(values).dtype):
+            raise TypeError(f"their dtype is {np.asarray(values).dtype}")
+        with np.errstate(all="ignore"):
+            return np.array(values, float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be an array of real numbers, got {values!r}") from error
+
+
+def to_sizes(name: str, values: Any) -> tuple[int, ...]:
+    """Return `values` as a tuple of integers.
+
+    Raises:
+        TypeError: unless it is a sequence of integers.
+    """
+    try:
+        sizes = tuple(values)
+        for size in sizes:
+            check_integer(**{name: size})
+    except TypeError as error:
+        raise TypeError(f"{name} must be a sequence of integers, got {values!r}") from error
+    return tuple(map(int, sizes))
+
+
+def check_real_array(
+    name: str, x: Any, *, rank: int | None = None, features: int | None = None
+) -> None:
+    """Raise unless `x` is a real array, of this rank and with so many features on its last axis.
+
+    Raises:
+        TypeError: for what is no real array.
+        ValueError: for another shape.
+    """
+    dtype = _dtype(x)
+    if dtype is None or not hasattr(x, "shape") or not _is_real(dtype):
+        raise TypeError(f"{name} must be a real array, got {x!r}")
+    if rank is not None and len(x.shape) != rank:
+        raise ValueError(f"{name} must have {rank} axes, got shape {x.shape}")
+    if features is not None and x.shape[-1:] != (features,):
+        raise ValueError(f"{name} must have {features} features, got shape {x.shape}")
 
 
 def check_real_floating(name: str, tree: Any) -> None:
@@ -145,8 +261,8 @@ def check_inexact(name: str, tree: Any) -> None:
 def _check_dtypes(name: str, tree: Any, wanted: Any, described: str) -> None:
     for path, leaf in jax.tree.leaves_with_path(tree):
         # Not result_type of everything: that takes "x", say, for the name of a dtype.
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None and isinstance(leaf, numbers.Number):
+        dtype = _dtype(leaf)
+        if dtype is None and isinstance(leaf, int | float | complex):
             dtype = jnp.result_type(type(leaf))
         got = repr(leaf) if dtype is None else dtype
         if dtype is None or not jnp.issubdtype(dtype, wanted):
@@ -220,19 +336,6 @@ def check_like(name: str, tree: Any, other_name: str, other: Any) -> None:
             )
 
 
-def is_key(value: Any) -> bool:
-    """Return whether `value` is a typed PRNG key or an array of them."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-
-
-def check_key(name: str, key: Any) -> None:
-    """Raise TypeError unless `key` is a typed PRNG key (or an array of them)."""
-    if not is_key(key):
-        got = f"an array of {key.dtype}" if hasattr(key, "dtype") else repr(key)
-        raise TypeError(f"{name} must be a typed key such as jax.random.key(0), got {got}")
-
-
 def check_objective(name: str, fun: Any, params: Any) -> None:
     """Raise unless `fun` maps `params` to one real floating number; nothing is computed.
 
@@ -284,3 +387,31 @@ def check_batch(name: str, tree: Any) -> int:
 def is_traced(tree: Any) -> bool:
     """Return whether any leaf is traced by a surrounding transformation."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def _given(arguments: dict[str, Any], optional: bool, wanted: str) -> list[tuple[str, Any]]:
+    """Return the arguments that are not None; raise TypeError if there is one that must not be."""
+    for name, value in arguments.items():
+        if value is None and not optional:
+            raise TypeError(f"{name} must be {wanted}, got None")
+    return [(name, value) for name, value in arguments.items() if value is not None]
+
+
+def _dtype(value: Any) -> Any:
+    """Return the dtype of an array or scalar; None of what JAX does not take for one."""
+    dtype = getattr(value, "dtype", None)
+    try:
+        return None if dtype is None else jnp.dtype(dtype)
+    except TypeError:  # a typed key's, or another library's
+        return None
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def _is_concrete(value: Any) -> bool:
+    """Whether `value` is a real number or an array of them that can be judged before tracing."""
+    if isinstance(value, np.generic | np.ndarray):
+        return _is_real(value.dtype)
+    return isinstance(value, int | float) and not isinstance(value, bool)

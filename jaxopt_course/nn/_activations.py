@@ -29,8 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_one_of, check_real
-from jaxopt_course.nn._arguments import check_callable, check_real_input
+from jaxopt_course._checks import check_callable, check_one_of, check_real
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -44,7 +43,7 @@ def _rounded_once(function: Callable[..., jax.Array]) -> Callable[..., jax.Array
 
     @functools.wraps(function)
     def computed_wide(x, *args, **kwargs):
-        check_real_input(x)
+        check_real(x=x)
         given = dict(zip(numbers, args, strict=False)) | kwargs
         check_real(**{name: value for name, value in given.items() if numbers.get(name)})
         x = jnp.asarray(x)
@@ -152,7 +151,7 @@ def relu(x: jax.Array) -> jax.Array:
         >>> print(relu(jnp.array([-1.0, 0.0, 1.0])))
         [0. 0. 1.]
     """
-    check_real_input(x)
+    check_real(x=x)
     return jax.nn.relu(x)
 
 
@@ -347,7 +346,7 @@ def gain(function: str | Activation, *, direction: str = "forward", **parameters
     Reference:
         He et al. (2015), https://arxiv.org/abs/1502.01852, equations 10, 14 and 15.
     """
-    check_one_of("direction", direction, ("forward", "backward"))
+    check_one_of(("forward", "backward"), direction=direction)
     elementwise = activation(function, **parameters)
     if direction == "backward":
         elementwise = jax.vmap(jax.grad(elementwise))

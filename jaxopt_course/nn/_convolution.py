@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_course._required import check_sizes
-from jaxopt_course.nn._arguments import check_array
+from jaxopt_course._checks import check_real_array, to_sizes
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
@@ -93,9 +92,9 @@ def im2col_conv_general_dilated(
         >>> y.shape, float(y[0, 0, 0, 0])
         ((1, 2, 2, 2), 9.0)
     """
-    check_array("lhs", lhs)
-    check_array("rhs", rhs)
-    if any(stride < 1 for stride in check_sizes("window_strides", window_strides)):
+    check_real_array("lhs", lhs)
+    check_real_array("rhs", rhs)
+    if any(stride < 1 for stride in to_sizes("window_strides", window_strides)):
         raise ValueError(f"window_strides must be positive, got {window_strides}")
     _check_padding(padding, len(lhs.shape) - 2)
     if len(window_strides) != len(lhs.shape) - 2:
@@ -154,7 +153,7 @@ def _check_padding(padding: Any, rank: int) -> None:
             raise ValueError(f"padding must be SAME, SAME_LOWER, VALID or pairs, got {padding!r}")
         return
     try:
-        pairs = [check_sizes("padding", pair) for pair in padding]
+        pairs = [to_sizes("padding", pair) for pair in padding]
     except TypeError as error:
         raise TypeError(f"padding must be a name or pairs of integers, got {padding!r}") from error
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):

@@ -25,8 +25,13 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from jaxopt_course._checks import check_inexact_dtype, check_key, check_one_of
-from jaxopt_course._required import check_non_negative, check_sizes
+from jaxopt_course._checks import (
+    check_inexact_dtype,
+    check_key,
+    check_non_negative,
+    check_one_of,
+    to_sizes,
+)
 from jaxopt_course.nn._activations import Activation, gain
 from jaxopt_course.nn._arguments import check_module
 from jaxopt_course.nn._normalization._statistics import moments
@@ -52,8 +57,8 @@ def zeros(
         >>> print(zeros(jax.random.key(0), (2,)))
         [0. 0.]
     """
-    check_shape(shape)
-    check_inexact_dtype(dtype=dtype)
+    _check_shape(shape)
+    check_inexact_dtype(dtype=dtype, optional=True)
     return jax.nn.initializers.zeros(key, shape, dtype, out_sharding)
 
 
@@ -265,7 +270,7 @@ def lsuv(
     """
     check_module(model)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
     wanted = layer_filter or (lambda module: isinstance(getattr(module, "kernel", None), nnx.Param))
     starts: list[LayerStart] = []
 
@@ -326,7 +331,7 @@ def _replace_next_call(module, path, call):
 
 
 def _kaiming(distribution, activation, mode, in_axis, out_axis, batch_axis):
-    check_one_of("mode", mode, ("fan_in", "fan_out"))
+    check_one_of(("fan_in", "fan_out"), mode=mode)
     direction = "forward" if mode == "fan_in" else "backward"
     factor = gain(activation, direction=direction)
     return _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis)
@@ -335,7 +340,7 @@ def _kaiming(distribution, activation, mode, in_axis, out_axis, batch_axis):
 def _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis):
     axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
     for name, given in axes.items():
-        check_sizes(name, (given,) if isinstance(given, int) else given)
+        to_sizes(name, (given,) if isinstance(given, int) else given)
     scaled = jax.nn.initializers.variance_scaling(
         factor**2, mode, distribution, in_axis, out_axis, batch_axis
     )
@@ -349,9 +354,9 @@ def _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis):
     return _in_float32(draw)
 
 
-def check_shape(shape):
+def _check_shape(shape):
     """Raise unless `shape` is a sequence of sizes."""
-    if any(size < 0 for size in check_sizes("shape", shape)):
+    if any(size < 0 for size in to_sizes("shape", shape)):
         raise ValueError(f"shape must not hold negative sizes, got {shape}")
 
 
@@ -359,8 +364,8 @@ def _in_float32(initializer):
     """Round weights of half precision once: a small variance is subnormal in float16."""
 
     def initialize(key, shape, dtype=None, out_sharding=None):
-        check_shape(shape)
-        check_inexact_dtype(dtype=dtype)
+        _check_shape(shape)
+        check_inexact_dtype(dtype=dtype, optional=True)
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         wide = jnp.promote_types(dtype, jnp.float32)
         if 0 in tuple(shape):  # nothing to draw, and fans of 0 to divide by

@@ -35,8 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_like, check_one_of, check_real_floating
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_like, check_one_of, check_positive, check_real_floating
 from jaxopt_course.problems._problem import Problem
 from jaxopt_course.problems._spectra import minimum_with_hessian
 
@@ -83,7 +82,7 @@ def bad_minimum(*, activation: str = "sigmoid", init_scale: float = 1.0) -> Prob
     """
     check_positive(init_scale=init_scale)
     options = ("sigmoid", "tanh", "softplus", "relu", "leaky_relu")
-    check_one_of("activation", activation, options)
+    check_one_of(options, activation=activation)
     if activation in ("relu", "leaky_relu"):
         return _piecewise_linear(activation, init_scale)
     # Preactivations v of the two units, the share of 1/3 that the second one answers, and h with

@@ -108,7 +108,7 @@ def empirical_loss(
         _complain(train)
 
     def init(key):
-        check_key("key", key)
+        check_key(key=key)
         if isinstance(model, nnx.Module):
             raise TypeError(
                 "a module cannot draw its parameters anew: give empirical_loss a function from a "

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._required import check_array, check_positive, check_sizes
+from jaxopt_course._checks import check_positive, to_doubles, to_sizes
 from jaxopt_course.problems._networks import balanced_points, product_of, weights_start
 from jaxopt_course.problems._problem import KnownPoint, Problem
 
@@ -72,14 +72,14 @@ def linear_network_on_data(
         >>> [point.kind for point in problem.stationary_points]
         ['MINIMUM', 'STRICT_SADDLE', 'STRICT_SADDLE', 'STRICT_SADDLE']
     """
-    x, y = check_array("inputs", inputs).T, check_array("targets", targets).T
+    x, y = to_doubles("inputs", inputs).T, to_doubles("targets", targets).T
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.size or not y.size:
         raise ValueError(
             "inputs and targets must have shapes (n, d_x) and (n, d_y), "
             f"got {x.T.shape} and {y.T.shape}"
         )
     check_positive(init_scale=init_scale)
-    hidden_widths = check_sizes("hidden_widths", hidden_widths)
+    hidden_widths = to_sizes("hidden_widths", hidden_widths)
     sizes = (x.shape[0], *hidden_widths, y.shape[0])
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"hidden_widths must be positive integers, got {tuple(hidden_widths)}")

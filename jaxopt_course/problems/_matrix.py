@@ -32,8 +32,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_integer, check_positive, check_sizes
+from jaxopt_course._checks import check_integer, check_key, check_positive, to_sizes
 from jaxopt_course.problems._networks import linear_network
 from jaxopt_course.problems._problem import (
     Kind,
@@ -88,7 +87,7 @@ def symmetric_factorization(
         raise ValueError(f"rank must lie in [1, {dimension}], got {rank}")
     basis = np.eye(dimension)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
         basis = random_orthogonal(key, dimension)
     matrix = (basis * spectrum) @ basis.T
     shape = (dimension, rank)
@@ -162,7 +161,7 @@ def asymmetric_factorization(
         >>> problem.stationary_points[0].kind, problem.minimum_value
         ('MINIMUM', 0.5)
     """
-    sizes = check_sizes("shape", shape)
+    sizes = to_sizes("shape", shape)
     check_integer(rank=rank)
     if len(sizes) != 2 or min(sizes) < 1:
         raise ValueError(f"shape must be two positive integers, got {shape}")

@@ -29,8 +29,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_arrays, check_key, check_real_floating
-from jaxopt_course._required import check_positive, check_sizes
+from jaxopt_course._checks import (
+    check_arrays,
+    check_key,
+    check_positive,
+    check_real_floating,
+    to_sizes,
+)
 from jaxopt_course.problems._problem import Kind, KnownPoint, Problem
 from jaxopt_course.problems._quadratic import random_orthogonal
 from jaxopt_course.problems._spectra import check_spectrum, known_subsets
@@ -67,7 +72,7 @@ def linear_network(
         >>> [point.kind for point in chain.stationary_points]
         ['MINIMUM', 'NON_STRICT_SADDLE']
     """
-    sizes = check_sizes("widths", widths)
+    sizes = to_sizes("widths", widths)
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"widths must be at least three positive integers, got {widths}")
     check_positive(init_scale=init_scale)
@@ -172,7 +177,7 @@ def _singular_vectors(
     smaller = min(rows, columns)
     if key is None:
         return np.eye(rows)[:, :smaller], np.eye(columns)[:, :smaller]
-    check_key("key", key)
+    check_key(key=key)
     left_key, right_key = jax.random.split(key)
     left, right = random_orthogonal(left_key, rows), random_orthogonal(right_key, columns)
     return left[:, :smaller], right[:, :smaller]

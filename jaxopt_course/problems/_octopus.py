@@ -43,7 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_positive
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 
 

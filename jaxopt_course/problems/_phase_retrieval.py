@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._required import check_array
+from jaxopt_course._checks import to_doubles
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 
 
@@ -49,7 +49,7 @@ def phase_retrieval(
         >>> [point.kind for point in phase_retrieval([3.0, 4.0]).stationary_points]
         ['MAXIMUM', 'MINIMUM', 'MINIMUM', 'STRICT_SADDLE']
     """
-    z = check_array("signal", signal)
+    z = to_doubles("signal", signal)
     if z.ndim != 1 or z.size < 2 or not np.all(np.isfinite(z)) or not np.any(z):
         raise ValueError(f"signal must be two or more numbers, not all zero, got {signal}")
     square = float(z @ z)

@@ -9,8 +9,7 @@ import chex
 import jax
 import numpy as np
 
-from jaxopt_course._checks import check_arrays, check_one_of, check_real_floating
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_arrays, check_one_of, check_positive, check_real_floating
 
 Kind = Literal["MINIMUM", "MAXIMUM", "STRICT_SADDLE", "NON_STRICT_SADDLE"]
 
@@ -78,7 +77,7 @@ def random_start(
             deviation `scale`.
         scale: Half-width or standard deviation, positive.
     """
-    check_one_of("init_distribution", distribution, ("uniform", "normal"))
+    check_one_of(("uniform", "normal"), init_distribution=distribution)
     check_positive(init_scale=scale)
 
     def init(key):

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_array
+from jaxopt_course._checks import check_key, to_doubles
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -58,13 +57,13 @@ def quadratic(
         >>> problem.stationary_points[0].eigenvalues
         array([-1.,  0.,  2.])
     """
-    spectrum = check_array("eigenvalues", eigenvalues)
+    spectrum = to_doubles("eigenvalues", eigenvalues)
     if spectrum.ndim != 1 or not spectrum.size or not np.all(np.isfinite(spectrum)):
         raise ValueError(
             f"eigenvalues must be a non-empty list of finite numbers, got {eigenvalues}"
         )
     shape = spectrum.shape
-    origin = np.zeros(shape) if center is None else check_array("center", center)
+    origin = np.zeros(shape) if center is None else to_doubles("center", center)
     if origin.shape != shape:
         raise ValueError(f"center must have shape {shape}, got {origin.shape}")
     name = f"quadratic-{spectrum.size}"
@@ -75,7 +74,7 @@ def quadratic(
             return jnp.asarray(spectrum, x.dtype) * x
 
     else:
-        check_key("key", key)
+        check_key(key=key)
         basis = random_orthogonal(key, spectrum.size)
         hessian = (basis * spectrum) @ basis.T
 

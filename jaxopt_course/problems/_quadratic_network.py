@@ -37,9 +37,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _required
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_array, check_non_negative, check_positive
+from jaxopt_course._checks import check_count, check_key, check_non_negative, to_doubles
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -84,13 +82,12 @@ def quadratic_network(
         >>> point.kind, point.value
         ('MINIMUM', 0.625)
     """
-    _required.check_integer(num_hidden=num_hidden)
-    check_positive(num_hidden=num_hidden)
+    check_count(num_hidden=num_hidden)
     spectrum = check_spectrum("eigenvalues", eigenvalues)
     dimension = spectrum.size
     basis = np.eye(dimension)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
         basis = random_orthogonal(key, dimension)
     matrix = (basis * spectrum) @ basis.T
     shape = (num_hidden, dimension)
@@ -171,10 +168,9 @@ def quadratic_network_on_data(
         >>> problem.stationary_points[0].kind, problem.stationary_points[0].index
         ('MAXIMUM', 6)
     """
-    _required.check_integer(num_hidden=num_hidden)
-    check_positive(num_hidden=num_hidden)
+    check_count(num_hidden=num_hidden)
     check_non_negative(weight_decay=weight_decay)
-    x, y = check_array("inputs", inputs), check_array("targets", targets)
+    x, y = to_doubles("inputs", inputs), to_doubles("targets", targets)
     if x.ndim != 2 or y.shape != x.shape[:1] or not x.size:
         raise ValueError(
             f"inputs and targets must have shapes (n, d) and (n,), got {x.shape} and {y.shape}"

@@ -27,8 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_integer, check_key
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_count, check_key, check_positive
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -78,9 +77,8 @@ def matrix_sensing(
         ['MINIMUM', 'STRICT_SADDLE']
     """
     spectrum, columns = check_low_rank(eigenvalues, dimension, rank)
-    check_integer(num_measurements=num_measurements)
-    check_positive(num_measurements=num_measurements)
-    check_key("key", key)
+    check_count(num_measurements=num_measurements)
+    check_key(key=key)
     basis_key, measurement_key = jax.random.split(key)
     factor = np.zeros((dimension, columns))
     factor[:, : spectrum.size] = random_orthogonal(basis_key, dimension)[:, : spectrum.size]

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_course import _required
-from jaxopt_course._checks import check_integer
-from jaxopt_course._required import check_array
+from jaxopt_course._checks import check_integer, to_doubles
 from jaxopt_course.problems._problem import Kind, KnownPoint
 
 # There are sum_s C(n, s) subsets: more than this many are of no use to anyone.
@@ -23,7 +21,7 @@ def check_spectrum(name: str, values: Sequence[float] | np.ndarray) -> np.ndarra
     Raises:
         ValueError: unless they are finite, positive and distinct.
     """
-    spectrum = check_array(name, values)
+    spectrum = to_doubles(name, values)
     spectrum = np.sort(spectrum)[::-1] if spectrum.ndim == 1 else spectrum
     if (
         spectrum.ndim != 1
@@ -112,8 +110,8 @@ def check_low_rank(
         ValueError: unless they are finite, positive, distinct, and fit in the dimension.
         TypeError: a dimension or rank that is not an integer.
     """
-    check_integer(rank=rank)
-    _required.check_integer(dimension=dimension)
+    check_integer(rank=rank, optional=True)
+    check_integer(dimension=dimension)
     spectrum = check_spectrum("eigenvalues", eigenvalues)
     if dimension < spectrum.size:
         raise ValueError(

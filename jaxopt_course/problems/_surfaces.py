@@ -9,7 +9,7 @@ The quadratic and cubic terms decide what a point is only while the Hessian is r
 
 import math
 
-from jaxopt_course._required import check_finite, check_positive
+from jaxopt_course._checks import check_finite, check_positive
 from jaxopt_course.problems._problem import Problem
 from jaxopt_course.problems._surface import surface
 

@@ -20,9 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _required
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_count, check_key, check_positive
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 from jaxopt_course.problems._spectra import minimum_with_hessian
 
@@ -51,8 +49,8 @@ def relu_teacher_student(*, num_students: int, dimension: int, init_scale: float
         >>> f"{problem.stationary_points[0].eigenvalues[0]:.7f}"  # 1/4 - 1/(2 pi)
         '0.0908451'
     """
-    _required.check_integer(num_students=num_students, dimension=dimension)
-    check_positive(num_students=num_students, dimension=dimension, init_scale=init_scale)
+    check_count(num_students=num_students, dimension=dimension)
+    check_positive(init_scale=init_scale)
     shape = (num_students, dimension)
     name = f"relu-teacher-student-{num_students}-{dimension}"
     # Teachers at right angles: K = 1 / (2 pi), and K(v, v) = 1 / 2.
@@ -121,10 +119,9 @@ def sampled_relu_teacher_student(
         >>> problem.stationary_points[0].kind, problem.stationary_points[0].nullity
         ('MINIMUM', 0)
     """
-    _required.check_integer(num_students=num_students, dimension=dimension, num_samples=num_samples)
-    check_positive(num_students=num_students, dimension=dimension, num_samples=num_samples)
+    check_count(num_students=num_students, dimension=dimension, num_samples=num_samples)
     check_positive(init_scale=init_scale)
-    check_key("key", key)
+    check_key(key=key)
     shape = (num_students, dimension)
     name = f"sampled-relu-teacher-student-{num_students}-{dimension}-{num_samples}"
     # Drawn in float32 whatever the precision in force, so that a key means one problem.

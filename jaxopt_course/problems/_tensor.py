@@ -42,9 +42,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _required
-from jaxopt_course._checks import check_integer, check_key
-from jaxopt_course._required import check_array, check_positive
+from jaxopt_course._checks import check_integer, check_key, check_positive, to_doubles
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -84,10 +82,10 @@ def tensor_component(
         >>> [kinds.count(kind) for kind in ("MAXIMUM", "STRICT_SADDLE", "MINIMUM")]
         [1, 3, 3]
     """
-    w = check_array("weights", weights)
+    w = to_doubles("weights", weights)
     if w.ndim != 1 or not w.size or not np.all(np.isfinite(w) & (w > 0)):
         raise ValueError(f"weights must be positive numbers, got {weights}")
-    _required.check_integer(order=order)
+    check_integer(order=order)
     if order < 3:
         raise ValueError(f"order must be at least 3, got {order}")
     dimension = w.size
@@ -157,7 +155,7 @@ def tensor_decomposition(*, dimension: int, key: chex.PRNGKey | None = None) -> 
         >>> point.kind, point.nullity
         ('MINIMUM', 3)
     """
-    _required.check_integer(dimension=dimension)
+    check_integer(dimension=dimension)
     if dimension < 2:
         raise ValueError(f"dimension must be at least 2, got {dimension}")
     basis = _components(key, dimension)
@@ -222,10 +220,10 @@ def tensor_reconstruction(
         NON_STRICT_SADDLE 1.0 0 2
         NON_STRICT_SADDLE 2.0 0 4
     """
-    _required.check_integer(dimension=dimension)
+    check_integer(dimension=dimension)
     if dimension < 2:
         raise ValueError(f"dimension must be at least 2, got {dimension}")
-    check_integer(num_components=num_components)
+    check_integer(num_components=num_components, optional=True)
     rows = dimension if num_components is None else num_components
     scale = dimension**-0.5 if init_scale is None else init_scale
     check_positive(num_components=rows, init_scale=scale)
@@ -292,5 +290,5 @@ def _components(key: chex.PRNGKey | None, dimension: int) -> np.ndarray:
     """Return a_1, ..., a_d as columns."""
     if key is None:
         return np.eye(dimension)
-    check_key("key", key)
+    check_key(key=key)
     return random_orthogonal(key, dimension)

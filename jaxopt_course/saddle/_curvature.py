@@ -29,11 +29,10 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
-    check_integer,
+    check_count,
     check_key,
     check_non_negative,
     check_one_of,
-    check_positive,
     check_real_floating,
     check_tangent,
 )
@@ -179,12 +178,11 @@ def extreme_eigenpairs(
         >>> pairs.eigenvalues.tolist(), pairs.converged.tolist()
         ([-6.0, 2.0], [True, True])
     """
-    check_integer(k=k, basis_size=basis_size, max_products=max_products)
-    check_positive(k=k, max_products=max_products)
-    check_one_of("which", which, ("smallest", "largest", "both"))
-    check_key("key", key)
-    if tolerance is not None:
-        check_non_negative(tolerance=tolerance)
+    check_count(k=k)
+    check_count(basis_size=basis_size, max_products=max_products, optional=True)
+    check_one_of(("smallest", "largest", "both"), which=which)
+    check_key(key=key)
+    check_non_negative(tolerance=tolerance, optional=True)
     zero, operator, unravel = curvature_operator(fun, x)
     smallest = k if which != "largest" else 0
     largest = k if which != "smallest" else 0

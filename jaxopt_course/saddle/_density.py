@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_integer, check_key, check_positive
+from jaxopt_course._checks import check_count, check_key, check_positive
 from jaxopt_course.saddle._operators import curvature_operator
 from jaxopt_course.saddle._stochastic import Estimate
 
@@ -145,11 +145,10 @@ def spectral_density(
         >>> print(spectrum.moments(2).value)
         [1. 2. 4.]
     """
-    check_integer(num_steps=num_steps, num_probes=num_probes)
-    check_positive(num_steps=num_steps)
+    check_count(num_steps=num_steps, num_probes=num_probes)
     if num_probes < 2:
         raise ValueError(f"num_probes must be at least 2 for a standard error, got {num_probes}")
-    check_key("key", key)
+    check_key(key=key)
     zero, operator, _ = curvature_operator(fun, x)
     steps = min(num_steps, zero.size)
 

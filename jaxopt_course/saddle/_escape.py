@@ -28,7 +28,8 @@ import optax
 
 from jaxopt_course._checks import (
     check_callable,
-    check_integer,
+    check_count,
+    check_flag,
     check_key,
     check_not_empty,
     check_number,
@@ -172,18 +173,14 @@ def escape(
     runs = _check_batch(starts, keys, optimizer)
     check_rule(optimizer, None if keys is None else keys[0])
     check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
-    check_integer(max_steps=max_steps, record_every=record_every, lanes=lanes)
-    check_positive(
-        checkpoint_every=checkpoint_every,
-        max_steps=max_steps,
-        epsilon=epsilon,
-        hessian_lipschitz=hessian_lipschitz,
-        record_every=record_every,
-        lanes=lanes,
-    )
+    check_count(max_steps=max_steps)
+    check_count(record_every=record_every, lanes=lanes, optional=True)
+    check_flag(record_params=record_params, record_min_eigenvalue=record_min_eigenvalue)
+    check_positive(checkpoint_every=checkpoint_every)
+    check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
-    check_callable(callback=callback)
-    check_path("checkpoint", checkpoint)
+    check_callable(callback=callback, optional=True)
+    check_path(checkpoint=checkpoint, optional=True)
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
     devices = batch.local_devices(devices)
@@ -243,7 +240,7 @@ def check_rule(optimizer: Any, key: Any = None) -> None:
 
 def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> None:
     """Raise unless all are numbers, and the last two given together."""
-    check_number(target_value=target_value)
+    check_number(target_value=target_value, optional=True)
     if (epsilon is None) != (hessian_lipschitz is None):
         raise ValueError(
             "epsilon and hessian_lipschitz must be given together, got "
@@ -262,7 +259,7 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
             raise ValueError(f"{name} must have the runs as its leading axis, got a scalar")
         lengths[name] = jnp.shape(leaf)[0]
     if keys is not None:
-        check_key("keys", keys)
+        check_key(keys=keys)
         if keys.ndim != 1:
             raise ValueError(f"keys must have shape (runs,), got {keys.shape}")
         lengths["keys"] = keys.shape[0]

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxopt_course._checks import check_integer, check_positive
+from jaxopt_course._checks import check_count
 
 
 @flax.struct.dataclass
@@ -133,8 +133,7 @@ def mean_over_batches(
     """
     if not callable(loss):
         raise TypeError(f"loss must be a function of parameters and a batch, got {loss!r}")
-    check_integer(batch_size=batch_size)
-    check_positive(batch_size=batch_size)
+    check_count(batch_size=batch_size)
     _num_examples(data)
     return MeanOverBatches(_as_pytree(loss), jax.tree.map(jnp.asarray, data), batch_size)
 

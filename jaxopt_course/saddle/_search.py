@@ -28,6 +28,7 @@ import numpy as np
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
+    check_count,
     check_integer,
     check_non_negative,
     check_not_empty,
@@ -127,21 +128,21 @@ def find(
         >>> census.point.index.tolist(), census.count.tolist()
         ([0, 0, 1], [1, 2, 1])
     """
-    check_one_of("method", method, tuple(RULES))
-    check_one_of("order", order, (2, 4))
-    for name, function in (("canonical", canonical), ("null_space", null_space)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} must be a function of the parameters, got {function!r}")
+    check_one_of(tuple(RULES), method=method)
+    check_one_of((2, 4), order=order)
+    check_callable(canonical=canonical, null_space=null_space, optional=True)
     check_not_empty("starts", starts)
     check_real_floating("starts", starts)
     runs = check_batch("starts", starts)
     traced = inspect_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
-    check_integer(max_steps=max_steps, max_points=max_points, lanes=lanes)
-    check_non_negative(max_steps=max_steps, merge_tolerance=merge_tolerance)
-    check_positive(tolerance=tolerance, trust_radius=trust_radius, max_points=max_points)
-    check_positive(lanes=lanes, checkpoint_every=checkpoint_every)
-    check_callable(callback=callback)
-    check_path("checkpoint", checkpoint)
+    check_integer(max_steps=max_steps)
+    check_non_negative(max_steps=max_steps)
+    check_count(max_points=max_points, lanes=lanes, optional=True)
+    check_positive(trust_radius=trust_radius, checkpoint_every=checkpoint_every)
+    check_positive(tolerance=tolerance, optional=True)
+    check_non_negative(merge_tolerance=merge_tolerance, optional=True)
+    check_callable(callback=callback, optional=True)
+    check_path(checkpoint=checkpoint, optional=True)
     wanted = _check_index(index, method, starts, runs)
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(starts))
     starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), starts)

@@ -25,13 +25,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._checks import (
-    check_integer,
-    check_key,
-    check_non_negative,
-    check_one_of,
-    check_positive,
-)
+from jaxopt_course._checks import check_count, check_key, check_non_negative, check_one_of
 from jaxopt_course.saddle._classified import classify_unchecked, ravel_wide
 from jaxopt_course.saddle._dense import dense_hessian
 from jaxopt_course.saddle._inspect import inspect_objective
@@ -112,16 +106,16 @@ def classify(
     """
     inspect_objective("fun", fun, x)
     check_non_negative(
-        gradient_tolerance=gradient_tolerance, eigenvalue_tolerance=eigenvalue_tolerance
+        gradient_tolerance=gradient_tolerance,
+        eigenvalue_tolerance=eigenvalue_tolerance,
+        optional=True,
     )
-    check_one_of("order", order, (2, 4))
-    check_one_of("method", method, ("auto", "dense", "lanczos"))
-    check_integer(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
-    check_positive(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
+    check_one_of((2, 4), order=order)
+    check_one_of(("auto", "dense", "lanczos"), method=method)
+    check_count(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
     if order == 4 and method == "lanczos":
         raise ValueError('method must be "dense" for order=4, which needs the whole null space')
-    if key is not None:
-        check_key("key", key)
+    check_key(key=key, optional=True)
     return classify_unchecked(
         fun,
         x,

@@ -85,7 +85,7 @@ def trace(
         >>> print(estimate.value, estimate.standard_error)
         36.0 0.0
     """
-    check_one_of("method", method, ("hutchinson", "hutch++"))
+    check_one_of(("hutchinson", "hutch++"), method=method)
     zero, operator, _ = curvature_operator(fun, x)
     basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "hutch++")
 
@@ -130,7 +130,7 @@ def diagonal(
         >>> print(estimate.value, estimate.standard_error)
         [12. 48.] [0. 0.]
     """
-    check_one_of("method", method, ("hutchinson", "diag++"))
+    check_one_of(("hutchinson", "diag++"), method=method)
     zero, operator, unravel = curvature_operator(fun, x)
     basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "diag++")
 
@@ -149,7 +149,7 @@ def _split(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Spend the products: an orthonormal basis (rows) with its images, and keys for the probes."""
     check_integer(num_probes=num_probes)
-    check_key("key", key)
+    check_key(key=key)
     rank = min(num_probes // 3, zero.size) if deflate else 0
     if num_probes - 2 * rank < 2 or (deflate and rank == 0):
         raise ValueError(

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _required
 from jaxopt_course._checks import (
     check_callable,
-    check_integer,
+    check_count,
     check_key,
     check_not_empty,
     check_objective,
+    check_path,
     check_positive,
     check_real_floating,
 )
@@ -132,13 +132,13 @@ def escape_to_disk(
         ...     stored.load().value.shape
         (100,)
     """
-    _required.check_integer(runs=runs, max_steps=max_steps)
-    check_integer(lanes=lanes)
-    _required.check_positive(runs=runs, max_steps=max_steps, checkpoint_every=checkpoint_every)
-    check_positive(lanes=lanes, epsilon=epsilon, hessian_lipschitz=hessian_lipschitz)
-    check_key("key", key)
-    _required.check_path("folder", folder)
-    check_callable(callback=callback)
+    check_count(runs=runs, max_steps=max_steps)
+    check_count(lanes=lanes, optional=True)
+    check_positive(checkpoint_every=checkpoint_every)
+    check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
+    check_key(key=key)
+    check_path(folder=folder)
+    check_callable(callback=callback, optional=True)
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
     start = init(key)

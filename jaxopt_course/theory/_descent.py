@@ -8,14 +8,8 @@ over T steps it bounds the smallest gradient norm, and so the steps to an epsilo
 Nesterov (2004), Introductory Lectures on Convex Optimization, section 1.2.3.
 """
 
-from jaxopt_course._checks import is_concrete_number
-from jaxopt_course.theory._numbers import (
-    Numeric,
-    check_non_negative,
-    check_positive,
-    in_doubles,
-    namespace,
-)
+from jaxopt_course._checks import check_non_negative, check_positive, is_concrete_number
+from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
 @in_doubles
@@ -40,7 +34,7 @@ def guaranteed_decrease(
         >>> guaranteed_decrease(2.0, learning_rate=0.5, smoothness=2.0)
         1.0
     """
-    check_positive(learning_rate=learning_rate, smoothness=smoothness)
+    check_positive(learning_rate=learning_rate, smoothness=smoothness, arrays=True)
     return learning_rate * (1 - learning_rate * smoothness / 2) * gradient_norm**2
 
 
@@ -107,8 +101,8 @@ def stationarity_iterations(
         64.0
     """
     rate = 1 / smoothness if learning_rate is None else learning_rate
-    check_positive(smoothness=smoothness, epsilon=epsilon, learning_rate=rate)
-    check_non_negative(function_gap=function_gap)
+    check_positive(smoothness=smoothness, epsilon=epsilon, learning_rate=rate, arrays=True)
+    check_non_negative(function_gap=function_gap, arrays=True)
     if is_concrete_number(rate) and is_concrete_number(smoothness) and rate * smoothness >= 2:
         raise ValueError(f"learning_rate must be less than 2 / smoothness, got {rate}")
     slope = guaranteed_decrease(epsilon, learning_rate=rate, smoothness=smoothness)
@@ -136,8 +130,8 @@ def gradient_norm_bound(
         >>> float(gradient_norm_bound(400, smoothness=2.0, function_gap=1.0))
         0.1
     """
-    check_positive(num_steps=num_steps, smoothness=smoothness)
-    check_non_negative(function_gap=function_gap)
+    check_positive(num_steps=num_steps, smoothness=smoothness, arrays=True)
+    check_non_negative(function_gap=function_gap, arrays=True)
     np = namespace(num_steps, smoothness, function_gap)
     return np.sqrt(2 * smoothness * function_gap / num_steps)
 
@@ -166,8 +160,8 @@ def convex_value_bound(num_steps: Numeric, *, smoothness: Numeric, distance: Num
     Reference:
         Drori and Teboulle (2014), Theorem 3.1, https://arxiv.org/abs/1206.3209.
     """
-    check_positive(smoothness=smoothness)
-    check_non_negative(num_steps=num_steps, distance=distance)
+    check_positive(smoothness=smoothness, arrays=True)
+    check_non_negative(num_steps=num_steps, distance=distance, arrays=True)
     return smoothness * distance**2 / (4 * num_steps + 2)
 
 
@@ -196,6 +190,6 @@ def second_order_threshold(*, hessian_lipschitz: Numeric, epsilon: Numeric) -> N
         Nesterov and Polyak (2006), https://doi.org/10.1007/s10107-006-0706-8; Jin et al. (2017),
         Definition 3, https://arxiv.org/abs/1703.00887.
     """
-    check_non_negative(hessian_lipschitz=hessian_lipschitz, epsilon=epsilon)
+    check_non_negative(hessian_lipschitz=hessian_lipschitz, epsilon=epsilon, arrays=True)
     np = namespace(hessian_lipschitz, epsilon)
     return -np.sqrt(hessian_lipschitz * epsilon)

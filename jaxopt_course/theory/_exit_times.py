@@ -6,8 +6,8 @@ Everything here follows from these two factors.
 Lee, Simchowitz, Jordan and Recht (2016), https://arxiv.org/abs/1602.04915, begin with this example.
 """
 
-from jaxopt_course._checks import is_concrete_number
-from jaxopt_course.theory._numbers import Numeric, check_positive, in_doubles, namespace
+from jaxopt_course._checks import check_positive, is_concrete_number
+from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
 @in_doubles
@@ -36,7 +36,9 @@ def quadratic_escape_steps(
         >>> float(quadratic_escape_steps(learning_rate=0.25, curvature=1.0, start=1e-6, end=1.0))
         62.0
     """
-    check_positive(learning_rate=learning_rate, curvature=curvature, start=start, end=end)
+    check_positive(
+        learning_rate=learning_rate, curvature=curvature, start=start, end=end, arrays=True
+    )
     np = namespace(learning_rate, curvature, start, end)
     steps = np.log(end / start) / np.log1p(learning_rate * curvature)
     return np.maximum(np.ceil(steps), 0)
@@ -72,7 +74,9 @@ def octopus_exit_ratio(
     Reference:
         Du et al. (2017), proof of Theorem 4.1 for the limit, https://arxiv.org/abs/1705.10412.
     """
-    check_positive(learning_rate=learning_rate, attraction=attraction, repulsion=repulsion)
+    check_positive(
+        learning_rate=learning_rate, attraction=attraction, repulsion=repulsion, arrays=True
+    )
     if (
         is_concrete_number(learning_rate)
         and is_concrete_number(attraction)
@@ -108,5 +112,5 @@ def octopus_exit_ratio_bound(*, attraction: Numeric, repulsion: Numeric) -> Nume
     Reference:
         Du et al. (2017), proof of Theorem 4.1, https://arxiv.org/abs/1705.10412.
     """
-    check_positive(attraction=attraction, repulsion=repulsion)
+    check_positive(attraction=attraction, repulsion=repulsion, arrays=True)
     return (attraction + repulsion) / repulsion

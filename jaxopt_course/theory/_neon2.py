@@ -5,13 +5,8 @@ Allen-Zhu and Li (2018), https://arxiv.org/abs/1711.06673.
 
 from typing import NamedTuple
 
-from jaxopt_course.theory._numbers import (
-    Numeric,
-    check_at_most,
-    check_positive,
-    in_doubles,
-    namespace,
-)
+from jaxopt_course._checks import check_at_most, check_positive
+from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
 class Neon2Parameters(NamedTuple):
@@ -79,9 +74,10 @@ def neon2_parameters(
         failure_probability=failure_probability,
         dimension=dimension,
         c=c,
+        arrays=True,
     )
-    check_at_most("failure_probability", failure_probability, 1, "1")
-    check_at_most("curvature", curvature, smoothness, "smoothness")
+    check_at_most(1, failure_probability=failure_probability)
+    check_at_most(smoothness, "smoothness", curvature=curvature)
     np = namespace(smoothness, hessian_lipschitz, curvature, failure_probability, dimension, c)
     odds = dimension / failure_probability
     num_steps = np.ceil(c**2 * np.log(odds) * np.sqrt(smoothness / curvature))

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _checks
-from jaxopt_course._checks import check_real, is_concrete_number
+from jaxopt_course._checks import check_flag, check_real, is_concrete_number
 
 Numeric = float | jax.Array
 P = ParamSpec("P")
@@ -28,7 +27,10 @@ def in_doubles(formula: Callable[P, R]) -> Callable[P, R]:
 
     def to_double(name, value):
         default = parameters[name].default if name in parameters else None
-        if isinstance(default, bool) or (value is None and default is None):
+        if isinstance(default, bool):
+            check_flag(**{name: value})
+            return value
+        if value is None and default is None:
             return value
         check_real(**{name: value})
         if is_concrete_number(value):
@@ -73,28 +75,3 @@ def namespace(*arguments: Any) -> ModuleType:
     to one need; traced values give traced results.
     """
     return jnp if any(isinstance(argument, jax.Array) for argument in arguments) else np
-
-
-def check_positive(**arguments: Any) -> None:
-    """Raise ValueError unless every number given by name is > 0; arrays pass unseen."""
-    _checks.check_positive(**_single(arguments))
-
-
-def check_non_negative(**arguments: Any) -> None:
-    """Raise ValueError unless every number given by name is >= 0; arrays pass unseen."""
-    _checks.check_non_negative(**_single(arguments))
-
-
-def check_fraction(**arguments: Any) -> None:
-    """Raise ValueError unless every number given by name lies in [0, 1); arrays pass unseen."""
-    _checks.check_fraction(**_single(arguments))
-
-
-def _single(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if is_concrete_number(value)}
-
-
-def check_at_most(name: str, value: Any, bound: Any, meaning: str) -> None:
-    """Raise ValueError if `value` exceeds `bound`, as far as both are known before tracing."""
-    if is_concrete_number(value) and is_concrete_number(bound) and value > bound:
-        raise ValueError(f"{name} must not exceed {meaning} = {bound}, got {value}")

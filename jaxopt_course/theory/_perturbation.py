@@ -12,14 +12,8 @@ and are pessimistic: practice uses far larger noise, far more often.
 
 from typing import NamedTuple
 
-from jaxopt_course._checks import is_concrete_number
-from jaxopt_course.theory._numbers import (
-    Numeric,
-    check_at_most,
-    check_positive,
-    in_doubles,
-    namespace,
-)
+from jaxopt_course._checks import check_at_most, check_positive, is_concrete_number
+from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
 class PerturbedGDParameters(NamedTuple):
@@ -312,8 +306,9 @@ def _check(smoothness, hessian_lipschitz, epsilon, failure_probability, function
         function_gap=function_gap,
         dimension=dimension,
         c=c,
+        arrays=True,
     )
-    check_at_most("failure_probability", failure_probability, 1, "1")
+    check_at_most(1, failure_probability=failure_probability)
     if is_concrete_number(smoothness) and is_concrete_number(hessian_lipschitz):
         largest = smoothness**2 / hessian_lipschitz
-        check_at_most("epsilon", epsilon, largest, "smoothness**2 / hessian_lipschitz")
+        check_at_most(largest, "smoothness**2 / hessian_lipschitz", epsilon=epsilon)

@@ -24,14 +24,8 @@ https://doi.org/10.1016/0041-5553(64)90137-5; Nesterov (2004), Theorem 2.2.3.
 
 from typing import NamedTuple
 
-from jaxopt_course.theory._numbers import (
-    Numeric,
-    check_at_most,
-    check_fraction,
-    check_positive,
-    in_doubles,
-    namespace,
-)
+from jaxopt_course._checks import check_at_most, check_fraction, check_positive
+from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
 class QuadraticRate(NamedTuple):
@@ -162,8 +156,8 @@ def recursion_factor(
         >>> f"{recursion_factor(-0.1, learning_rate=0.1, decay=0.9, lookahead=True):.5f}"
         '1.06739'
     """
-    check_positive(learning_rate=learning_rate)
-    check_fraction(decay=decay)
+    check_positive(learning_rate=learning_rate, arrays=True)
+    check_fraction(decay=decay, arrays=True)
     np = namespace(curvature, learning_rate, decay)
     step = 1 - learning_rate * np.asarray(curvature)
     product = decay * step if lookahead else decay + 0 * step
@@ -192,12 +186,12 @@ def linear_iterations(rate: Numeric, *, accuracy: Numeric) -> Numeric:
         >>> float(linear_iterations(2 / 3, accuracy=1e-6))
         35.0
     """
-    check_positive(rate=rate, accuracy=accuracy)
-    check_fraction(rate=rate, accuracy=accuracy)
+    check_positive(rate=rate, accuracy=accuracy, arrays=True)
+    check_fraction(rate=rate, accuracy=accuracy, arrays=True)
     np = namespace(rate, accuracy)
     return np.ceil(np.log(accuracy) / np.log(rate))
 
 
 def _check_curvatures(strong_convexity, smoothness):
-    check_positive(strong_convexity=strong_convexity, smoothness=smoothness)
-    check_at_most("strong_convexity", strong_convexity, smoothness, "smoothness")
+    check_positive(strong_convexity=strong_convexity, smoothness=smoothness, arrays=True)
+    check_at_most(smoothness, "smoothness", strong_convexity=strong_convexity)

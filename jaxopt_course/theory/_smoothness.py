@@ -55,7 +55,7 @@ def estimate_smoothness(
         restarts, https://doi.org/10.1137/S0895479898334605.
     """
     check_real_floating("x", x)
-    check_key("key", key)
+    check_key(key=key)
     check_positive(tolerance=tolerance)
     check_not_empty("x", x)
     check_objective("fun", fun, x)

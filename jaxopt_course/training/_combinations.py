@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_key
-from jaxopt_course._required import check_array
+from jaxopt_course._checks import check_key, to_doubles
 
 
 class Grid(NamedTuple):
@@ -41,11 +40,11 @@ def grid(keys: jax.Array, **hyperparams: Sequence[float]) -> Grid:
         >>> runs.shape, runs.hyperparams["learning_rate"]
         ((3, 2), Array([0.1, 0.1, 0.2, 0.2, 0.3, 0.3], dtype=float32))
     """
-    check_key("keys", keys)
+    check_key(keys=keys)
     if keys.ndim != 1:
         raise ValueError(f"keys must have shape (n,), got {keys.shape}")
     for name, values in hyperparams.items():
-        check_array(name, values)
+        to_doubles(name, values)
     axes = [np.asarray(values) for values in hyperparams.values()]
     for name, axis in zip(hyperparams, axes, strict=True):
         if axis.ndim != 1 or not axis.size:

@@ -24,11 +24,12 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import _required
 from jaxopt_course._checks import (
     check_callable,
-    check_integer,
+    check_count,
+    check_flag,
     check_key,
+    check_number,
     check_path,
     check_positive,
 )
@@ -163,19 +164,12 @@ def fit(
     evaluation = dict(evaluation or {})
     metrics = {"accuracy": correct} if metrics is None else metrics
     _check_functions(build, loss, augment, callback, optimizer)
-    _required.check_integer(
-        epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size
-    )
-    check_integer(lanes=lanes)
-    _required.check_number(max_loss=max_loss)
-    _required.check_positive(checkpoint_every=checkpoint_every)
-    check_positive(
-        epochs=epochs,
-        batch_size=batch_size,
-        evaluation_batch_size=evaluation_batch_size,
-        lanes=lanes,
-    )
-    check_path("checkpoint", checkpoint)
+    check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
+    check_count(lanes=lanes, optional=True)
+    check_number(max_loss=max_loss)
+    check_flag(gradient_norm=gradient_norm)
+    check_positive(checkpoint_every=checkpoint_every)
+    check_path(checkpoint=checkpoint, optional=True)
     examples = _check_shapes(train, keys, hyperparams, data_axis)
     if batch_size > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
@@ -222,8 +216,8 @@ def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, 
 
 def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:
     """Raise TypeError unless everything that is to be called can be."""
-    _required.check_callable(build=build, loss=loss)
-    check_callable(augment=augment, callback=callback)
+    check_callable(build=build, loss=loss)
+    check_callable(augment=augment, callback=callback, optional=True)
     if not isinstance(optimizer, optax.GradientTransformation) and not callable(optimizer):
         raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
 
@@ -232,7 +226,7 @@ def _check_shapes(
     train: Data, keys: jax.Array, hyperparams: dict[str, jax.Array], data_axis: int | None
 ) -> int:
     """Return the number of examples, having checked that all leading axes agree."""
-    check_key("keys", keys)
+    check_key(keys=keys)
     if keys.ndim != 1 or not keys.size:
         raise ValueError(f"keys must have shape (runs,) with at least one run, got {keys.shape}")
     if data_axis is not None and (data_axis != 0 or isinstance(data_axis, bool)):

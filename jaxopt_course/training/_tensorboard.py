@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from jaxopt_course import _required
+from jaxopt_course._checks import check_path
 from jaxopt_course.training._lanes import Epochs
 
 
@@ -48,7 +48,7 @@ class TensorBoard(contextlib.AbstractContextManager):
 
     def __init__(self, folder: str | os.PathLike[str], *, names: Sequence[str] | None = None):
         """Check the names; nothing is written yet."""
-        _required.check_path("folder", folder)
+        check_path(folder=folder)
         if importlib.util.find_spec("tensorboardX") is None:
             raise ModuleNotFoundError(
                 "TensorBoard logs need tensorboardX: pip install 'jaxopt_course[tensorboard]'"

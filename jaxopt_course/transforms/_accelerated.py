@@ -32,8 +32,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import theory
-from jaxopt_course._checks import check_arrays, check_key, check_real_floating, is_concrete_number
-from jaxopt_course._required import check_non_negative, check_number, check_positive
+from jaxopt_course._checks import (
+    check_arrays,
+    check_key,
+    check_non_negative,
+    check_number,
+    check_positive,
+    check_real_floating,
+    is_concrete_number,
+)
 from jaxopt_course.transforms._perturbation import perturb_at_saddle
 from jaxopt_course.transforms._second_order import is_empty, objective, scalar_dtype
 
@@ -111,7 +118,7 @@ def perturbed_accelerated_gradient_descent(
     if not callable(learning_rate):
         check_positive(learning_rate=learning_rate)
     check_non_negative(gamma=gamma)
-    check_key("key", key)
+    check_key(key=key)
     noise = perturb_at_saddle(radius, gradient_threshold, interval, key)
 
     def init(params):

@@ -24,12 +24,13 @@ import optax
 
 from jaxopt_course._checks import (
     check_arrays,
+    check_fraction,
     check_inexact_dtype,
     check_like,
+    check_non_negative,
     check_one_of,
     is_concrete_number,
 )
-from jaxopt_course._required import check_fraction, check_non_negative
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._leaves import (
     abs_square,
@@ -83,8 +84,8 @@ def scale_by_adadelta(
     """
     check_fraction(rho=rho)
     check_non_negative(eps=eps)
-    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
-    check_one_of("update_average", update_average, ("elementwise", "norm"))
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
+    check_one_of(("elementwise", "norm"), update_average=update_average)
 
     rule = _with_norm if update_average == "norm" else _elementwise
     return rule(rho, eps, accumulator_dtype)

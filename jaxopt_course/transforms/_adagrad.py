@@ -16,8 +16,12 @@ from typing import Any, NamedTuple
 import chex
 import optax
 
-from jaxopt_course._checks import check_inexact_dtype, check_one_of
-from jaxopt_course._required import check_finite, check_non_negative
+from jaxopt_course._checks import (
+    check_finite,
+    check_inexact_dtype,
+    check_non_negative,
+    check_one_of,
+)
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._leaves import (
     abs_square,
@@ -77,8 +81,8 @@ def scale_by_adagrad(
     """
     check_non_negative(initial_accumulator_value=initial_accumulator_value, eps=eps)
     check_finite(exponent=exponent)
-    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
-    check_one_of("accumulate", accumulate, ("current", "previous"))
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
+    check_one_of(("current", "previous"), accumulate=accumulate)
 
     def init(params):
         return AdaGradState(

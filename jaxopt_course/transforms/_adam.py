@@ -22,8 +22,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_inexact_dtype, is_concrete_number
-from jaxopt_course._required import check_fraction, check_non_negative
+from jaxopt_course._checks import (
+    check_fraction,
+    check_inexact_dtype,
+    check_non_negative,
+    is_concrete_number,
+)
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._leaves import (
     abs_square,
@@ -91,7 +95,7 @@ def scale_by_adam(
     """
     check_fraction(b1=b1, b2=b2)
     check_non_negative(eps=eps, eps_root=eps_root)
-    check_inexact_dtype(mu_dtype=mu_dtype, nu_dtype=nu_dtype)
+    check_inexact_dtype(mu_dtype=mu_dtype, nu_dtype=nu_dtype, optional=True)
 
     def init(params):
         return AdamState(

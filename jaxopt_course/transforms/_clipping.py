@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_arrays, check_real_floating
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_arrays, check_positive, check_real_floating
 from jaxopt_course.transforms._leaves import abs_square, map_leaves, widen, widest_dtype
 
 

@@ -26,8 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_key, check_one_of
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_key, check_one_of, check_positive
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
@@ -90,10 +89,10 @@ def scale_by_cubic_newton(
         [0.  0.5] -0.041667
     """
     check_positive(hessian_lipschitz=hessian_lipschitz)
-    check_one_of("solver", solver, ("eigh", "lanczos"))
+    check_one_of(("eigh", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
 
     def init(params):
         zero = jnp.zeros([], scalar_dtype(params))

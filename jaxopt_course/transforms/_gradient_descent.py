@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_non_negative
 from jaxopt_course.transforms._leaves import cast, map_leaves, matching, widen
 
 

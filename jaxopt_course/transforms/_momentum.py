@@ -32,8 +32,13 @@ import chex
 import jax
 import optax
 
-from jaxopt_course._checks import check_arrays, check_inexact_dtype, check_one_of
-from jaxopt_course._required import check_fraction, check_number
+from jaxopt_course._checks import (
+    check_arrays,
+    check_fraction,
+    check_inexact_dtype,
+    check_number,
+    check_one_of,
+)
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._leaves import cast, map_leaves, widen, zeros_like
 
@@ -85,7 +90,7 @@ def scale_by_heavy_ball(
         (Array(1.5, dtype=float32...), HeavyBallState(velocity=Array(-1.5, dtype=float32...)))
     """
     check_fraction(decay=decay)
-    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
 
     def init(params):
         return HeavyBallState(velocity=zeros_like(params, accumulator_dtype))
@@ -160,7 +165,7 @@ def scale_by_nesterov(
         Array([1.5], dtype=float32)
     """
     check_fraction(decay=decay)
-    check_inexact_dtype(accumulator_dtype=accumulator_dtype)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
 
     def init(params):
         return NesterovState(look_ahead=zeros_like(params, accumulator_dtype))
@@ -220,7 +225,7 @@ def nesterov(
         >>> optimizer.update(jnp.array([1.0]), optimizer.init(jnp.zeros(1)))[0]
         Array([-0.15], dtype=float32)
     """
-    check_one_of("look_ahead", look_ahead, ("scaled", "raw"))
+    check_one_of(("scaled", "raw"), look_ahead=look_ahead)
     momentum = scale_by_nesterov(decay, accumulator_dtype=accumulator_dtype)
     if look_ahead == "scaled":
         return _with_learning_rate(learning_rate, momentum, learning_rate_in_velocity)

@@ -25,8 +25,13 @@ import optax
 
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
-from jaxopt_course._checks import check_arrays, check_key
-from jaxopt_course._required import check_integer, check_non_negative, check_positive
+from jaxopt_course._checks import (
+    check_arrays,
+    check_integer,
+    check_key,
+    check_non_negative,
+    check_positive,
+)
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     is_empty,
@@ -159,7 +164,7 @@ def escape_along(
         interval=interval,
         curvature_threshold=curvature_threshold,
     )
-    check_key("key", key)
+    check_key(key=key)
 
     def init(params):
         zero = jnp.zeros([], jnp.int32)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._required import check_positive
+from jaxopt_course._checks import check_positive
 from jaxopt_course.transforms._negative_curvature import escape_along
 
 

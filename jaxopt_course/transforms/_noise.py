@@ -17,10 +17,10 @@ import optax
 from jaxopt_course._checks import (
     check_arrays,
     check_key,
+    check_non_negative,
     check_one_of,
     check_real_floating,
 )
-from jaxopt_course._required import check_non_negative
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 
 # Up to this many numbers a key, `_normal` unrolls a loop over them.
@@ -70,8 +70,8 @@ def inject_noise(
         Ge et al. (2015), Algorithm 1.
     """
     check_non_negative(scale=scale)
-    check_key("key", key)
-    check_one_of("distribution", distribution, ("sphere", "ball", "gaussian"))
+    check_key(key=key)
+    check_one_of(("sphere", "ball", "gaussian"), distribution=distribution)
 
     def init(params):
         check_real_floating("params", params)

@@ -21,8 +21,7 @@ import optax
 
 from jaxopt_course import theory
 from jaxopt_course._batching import update_where
-from jaxopt_course._checks import check_arrays, check_key, check_real_floating
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_arrays, check_key, check_non_negative, check_real_floating
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._noise import add_scaled, draw_noise
 
@@ -79,7 +78,7 @@ def perturb_at_saddle(
         `theory.perturbed_gd_parameters`.
     """
     check_non_negative(radius=radius, gradient_threshold=gradient_threshold, interval=interval)
-    check_key("key", key)
+    check_key(key=key)
 
     def init(params):
         check_real_floating("params", params)

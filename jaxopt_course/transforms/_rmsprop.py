@@ -28,11 +28,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_inexact_dtype, check_one_of
-from jaxopt_course._required import (
+from jaxopt_course._checks import (
     check_finite,
     check_fraction,
+    check_inexact_dtype,
     check_non_negative,
+    check_one_of,
     check_positive,
 )
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
@@ -122,8 +123,8 @@ def scale_by_rmsprop(
     check_fraction(decay=decay)
     check_non_negative(eps=eps, initial_scale=initial_scale)
     check_finite(exponent=exponent)
-    check_inexact_dtype(nu_dtype=nu_dtype)
-    check_one_of("accumulate", accumulate, ("current", "previous"))
+    check_inexact_dtype(nu_dtype=nu_dtype, optional=True)
+    check_one_of(("current", "previous"), accumulate=accumulate)
     if bias_correction and accumulate == "previous":
         raise ValueError('bias_correction must be False with accumulate="previous", got True')
 

@@ -22,8 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_key, check_one_of
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_key, check_non_negative, check_one_of
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
@@ -81,10 +80,10 @@ def scale_by_saddle_free_newton(
         [ 1.  -0.5]
     """
     check_non_negative(damping=damping)
-    check_one_of("solver", solver, ("eigh", "lanczos"))
+    check_one_of(("eigh", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
 
     def init(params):
         return SaddleFreeNewtonState(jnp.zeros([], scalar_dtype(params)))

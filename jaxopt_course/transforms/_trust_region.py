@@ -25,8 +25,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_key, check_one_of, is_concrete_number
-from jaxopt_course._required import check_number, check_positive
+from jaxopt_course._checks import (
+    check_key,
+    check_number,
+    check_one_of,
+    check_positive,
+    is_concrete_number,
+)
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     eigen_model,
@@ -103,10 +108,10 @@ def trust_region(
     check_number(acceptance=acceptance)
     if is_concrete_number(acceptance) and not 0 <= acceptance <= 0.25:
         raise ValueError(f"acceptance must lie in [0, 1/4], got {acceptance}")
-    check_one_of("solver", solver, ("eigh", "cg", "lanczos"))
+    check_one_of(("eigh", "cg", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
     if key is not None:
-        check_key("key", key)
+        check_key(key=key)
     if cg_tolerance is not None:
         check_positive(cg_tolerance=cg_tolerance)
 

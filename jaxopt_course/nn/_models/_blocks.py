@@ -22,9 +22,8 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from jaxopt_course._checks import check_inexact_dtype
-from jaxopt_course._required import check_fraction
-from jaxopt_course.nn._arguments import check_callable, check_counts, check_rngs
+from jaxopt_course._checks import check_callable, check_count, check_fraction, check_inexact_dtype
+from jaxopt_course.nn._arguments import check_rngs
 from jaxopt_course.nn._convolution import conv_general_dilated
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -73,7 +72,7 @@ class Block(nnx.Module):
         """
         check_rngs(rngs)
         check_callable(activation=activation)
-        check_inexact_dtype(param_dtype=param_dtype)
+        check_inexact_dtype(param_dtype=param_dtype, optional=True)
         check_fraction(dropout_rate=dropout_rate)
         built = layer(use_bias=normalization is None, param_dtype=param_dtype, rngs=rngs)
         self.layer = built if wrapper is None else wrapper(built, rngs=rngs)
@@ -96,7 +95,7 @@ class Block(nnx.Module):
 
 def linear(in_features: int, out_features: int, **options: Any) -> Callable[..., nnx.Linear]:
     """Return the factory of a linear layer that `Block` takes."""
-    check_counts(in_features=in_features, out_features=out_features)
+    check_count(in_features=in_features, out_features=out_features)
     check_callable(**options)
     return functools.partial(nnx.Linear, in_features, out_features, **options)
 
@@ -109,7 +108,7 @@ def convolution(
     The padding is `size // 2` on every side, as in PyTorch. XLA's "SAME" pads a strided
     convolution on the far side only and so looks at other pixels.
     """
-    check_counts(in_channels=in_features, width=out_features)
+    check_count(in_channels=in_features, width=out_features)
     check_callable(**options)
     return functools.partial(
         nnx.Conv,

@@ -8,8 +8,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from jaxopt_course._required import check_sizes
-from jaxopt_course.nn._arguments import check_array, check_counts
+from jaxopt_course._checks import check_count, check_real_array, to_sizes
 from jaxopt_course.nn._models._blocks import (
     Activation,
     Block,
@@ -86,8 +85,8 @@ class ConvNet(nnx.Module):
             >>> model(jnp.ones((5, 8, 8, 1))).shape
             (5, 10)
         """
-        widths = check_sizes("widths", widths)
-        check_counts(in_channels=in_channels, num_classes=num_classes)
+        widths = to_sizes("widths", widths)
+        check_count(in_channels=in_channels, num_classes=num_classes)
         self.in_channels = in_channels
         if not widths or min(widths) < 1:
             raise ValueError(
@@ -115,7 +114,7 @@ class ConvNet(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs, shape (N, num_classes), for images of shape (N, H, W, C)."""
-        check_array("x", x, rank=4, features=self.in_channels)
+        check_real_array("x", x, rank=4, features=self.in_channels)
         for block in self.blocks:
             x = max_pool(block(x))
         return self.readout(x.mean(axis=(1, 2)))

@@ -10,9 +10,8 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from jaxopt_course._required import check_sizes
+from jaxopt_course._checks import check_real_array, to_sizes
 from jaxopt_course.nn._activations import identity
-from jaxopt_course.nn._arguments import check_array
 from jaxopt_course.nn._models._blocks import (
     Activation,
     Block,
@@ -69,7 +68,7 @@ class MLP(nnx.Module):
             >>> model(jnp.ones((5, 8, 8))).shape
             (5, 10)
         """
-        features = check_sizes("features", features)
+        features = to_sizes("features", features)
         if len(features) < 2 or min(features) < 1:
             raise ValueError(
                 f"features must be the positive sizes of input, hidden layers and output, "
@@ -95,7 +94,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs, shape (N, features[-1]); each input is flattened."""
-        check_array("x", x)
+        check_real_array("x", x)
         if x.ndim < 1 or math.prod(x.shape[1:]) != self.num_inputs:
             raise ValueError(f"x must hold inputs of size {self.num_inputs}, got shape {x.shape}")
         x = x.reshape(x.shape[0], self.num_inputs)

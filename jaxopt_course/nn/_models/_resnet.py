@@ -20,8 +20,8 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._checks import check_count, check_real_array
 from jaxopt_course.nn._activations import identity
-from jaxopt_course.nn._arguments import check_array, check_counts
 from jaxopt_course.nn._models._blocks import (
     Activation,
     Block,
@@ -120,7 +120,7 @@ class ResNet(nnx.Module):
             >>> model(jnp.ones((5, 8, 8, 1))).shape
             (5, 10)
         """
-        check_counts(depth=depth, width=width, in_channels=in_channels, num_classes=num_classes)
+        check_count(depth=depth, width=width, in_channels=in_channels, num_classes=num_classes)
         self.in_channels = in_channels
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"depth must be 6 n + 2 with n >= 1 (8, 14, 20, ...), got {depth}")
@@ -148,7 +148,7 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return the outputs, shape (N, num_classes), for images of shape (N, H, W, C)."""
-        check_array("x", x, rank=4, features=self.in_channels)
+        check_real_array("x", x, rank=4, features=self.in_channels)
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)

@@ -21,7 +21,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from jaxopt_course.nn._arguments import check_array, check_counts
+from jaxopt_course._checks import check_count, check_real_array
 from jaxopt_course.nn._models._blocks import (
     Activation,
     Block,
@@ -86,7 +86,7 @@ class VGG16(nnx.Module):
             >>> model(jnp.ones((5, 8, 8, 1))).shape
             (5, 10)
         """
-        check_counts(width=width, in_channels=in_channels, num_classes=num_classes)
+        check_count(width=width, in_channels=in_channels, num_classes=num_classes)
         self.in_channels = in_channels
         first_rate, convolution_rate, head_rate = dropout_rates
         initial = {"kernel_init": kernel_init, "bias_init": bias_init}
@@ -125,7 +125,7 @@ class VGG16(nnx.Module):
         Images of 32 x 32 reach the head as one position, as published. What is left of larger ones
         is averaged.
         """
-        check_array("x", x, rank=4, features=self.in_channels)
+        check_real_array("x", x, rank=4, features=self.in_channels)
         for stage in self.stages:
             for block in stage:
                 x = block(x)

@@ -11,9 +11,8 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._checks import check_inexact_dtype
-from jaxopt_course._required import check_non_negative, check_sizes
-from jaxopt_course.nn._arguments import check_counts, check_rngs
+from jaxopt_course._checks import check_count, check_inexact_dtype, check_non_negative, to_sizes
+from jaxopt_course.nn._arguments import check_rngs
 from jaxopt_course.nn._normalization._statistics import Moments, moments, standardize
 
 
@@ -84,9 +83,9 @@ class Normalization(nnx.Module):
         scale_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
         check_non_negative(epsilon=epsilon)
-        check_counts(num_features=num_features)
+        check_count(num_features=num_features)
         check_rngs(rngs)
-        check_inexact_dtype(param_dtype=param_dtype, dtype=dtype)
+        check_inexact_dtype(param_dtype=param_dtype, dtype=dtype, optional=True)
 
         def parameter(used, initializer, metadata):
             if not used:
@@ -161,7 +160,7 @@ def canonical_axes(axes: int | Sequence[int], rank: int) -> tuple[int, ...]:
     Raises:
         ValueError: If one of them is not an axis of an array of that rank.
     """
-    given = check_sizes("axis", (axes,) if isinstance(axes, int) else axes)
+    given = to_sizes("axis", (axes,) if isinstance(axes, int) else axes)
     for axis in given:
         if not -rank <= axis < rank:
             raise ValueError(f"axis must lie in [{-rank}, {rank}), got {axis}: x has {rank} axes")

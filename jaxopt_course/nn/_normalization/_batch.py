@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxopt_course.nn._arguments import check_array
+from jaxopt_course._checks import check_real_array
 from jaxopt_course.nn._normalization._base import Normalization, Options, canonical_axes
 from jaxopt_course.nn._normalization._statistics import Moments
 
@@ -102,7 +102,7 @@ class BatchNorm(Normalization):
                 "use_running_average must be given to BatchNorm or to its call; "
                 "train() and eval() of the model set it as well"
             )
-        check_array("x", x)
+        check_real_array("x", x)
         feature_axes = canonical_axes(self.axis, x.ndim)
         batch_axes = tuple(axis for axis in range(x.ndim) if axis not in feature_axes)
         shape = self._feature_shape(x, feature_axes)

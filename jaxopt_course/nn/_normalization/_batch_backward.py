@@ -24,8 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._required import check_non_negative
-from jaxopt_course.nn._arguments import check_array
+from jaxopt_course._checks import check_non_negative, check_real_array
 from jaxopt_course.nn._normalization._base import canonical_axes
 from jaxopt_course.nn._normalization._statistics import at_least_float32, moments
 
@@ -82,7 +81,7 @@ def batch_norm_backward(
     """
     check_non_negative(epsilon=epsilon)
     for name, array in (("cotangent", cotangent), ("x", x), ("scale", scale)):
-        check_array(name, array)
+        check_real_array(name, array)
     if isinstance(axis, bool) or not isinstance(axis, int):
         raise TypeError(f"axis must be an integer, got {axis!r}")
     (axis,) = canonical_axes(axis, x.ndim)

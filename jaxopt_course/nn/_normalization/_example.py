@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxopt_course.nn._arguments import check_array, check_counts
+from jaxopt_course._checks import check_count, check_real_array
 from jaxopt_course.nn._normalization._base import Normalization, Options, canonical_axes
 
 
@@ -69,7 +69,7 @@ class LayerNorm(Normalization):
         Returns:
             An array of the shape of `x`.
         """
-        check_array("x", x)
+        check_real_array("x", x)
         found = self._moments(x, canonical_axes(self.reduction_axes, x.ndim), mask)
         feature_axes = canonical_axes(self.feature_axes, x.ndim)
         return self._scale_and_shift(self._standardize(x, found), x, feature_axes)
@@ -118,7 +118,7 @@ class InstanceNorm(Normalization):
         Raises:
             ValueError: If the features are on the first axis.
         """
-        check_array("x", x)
+        check_real_array("x", x)
         feature_axes = canonical_axes(self.feature_axes, x.ndim)
         if 0 in feature_axes:
             raise ValueError(
@@ -169,7 +169,7 @@ class GroupNorm(Normalization):
                 "exactly one of num_groups (32 by default) and group_size must be None; "
                 f"got num_groups={num_groups}, group_size={group_size}"
             )
-        check_counts(num_features=num_features)
+        check_count(num_features=num_features)
         name = "num_groups" if group_size is None else "group_size"
         divisor = num_groups if group_size is None else group_size
         if not isinstance(divisor, int) or divisor <= 0 or num_features % divisor:
@@ -197,9 +197,9 @@ class GroupNorm(Normalization):
         Raises:
             ValueError: If `reduction_axes` lack the last axis.
         """
-        check_array("x", x)
+        check_real_array("x", x)
         last = x.ndim - 1
-        check_array("x", x, features=self.num_features)
+        check_real_array("x", x, features=self.num_features)
         if x.ndim < 2:
             raise ValueError(f"x must have examples and features, got shape {x.shape}")
         given = self.reduction_axes

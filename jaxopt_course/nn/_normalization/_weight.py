@@ -22,7 +22,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._required import check_non_negative
+from jaxopt_course._checks import check_non_negative
 from jaxopt_course.nn._arguments import check_module, check_rngs
 from jaxopt_course.nn._normalization._base import canonical_axes
 from jaxopt_course.nn._normalization._statistics import at_least_float32, moments
