@@ -6,7 +6,9 @@ escaped, code spans get double backticks, and indented blocks become literal one
 """
 
 import re
+from typing import NamedTuple
 
+_FIELD = type(NamedTuple("_", [("field", int)]).field)
 _SECTION = re.compile(
     r"(Args|Returns|Raises|Attributes|Example|Examples|Yields|Note|Notes|References):$"
 )
@@ -16,7 +18,7 @@ _SPECIAL = re.compile(r"([*|\\]|_(?=\W|$))")
 
 def to_restructured_text(app, what, name, obj, options, lines):  # noqa: ARG001
     """Rewrite `lines` in place (the signature is that of Sphinx's event)."""
-    lines[:] = _inline(_literal_blocks(lines))
+    lines[:] = inline(_literal_blocks(lines))
 
 
 def _literal_blocks(lines):
@@ -32,7 +34,7 @@ def _literal_blocks(lines):
     return out
 
 
-def _inline(lines):
+def inline(lines):
     """Escape what is outside code spans and doctests, and double the backticks of the spans."""
     text, out = "\n".join(lines), []
     in_literal = False
@@ -59,3 +61,8 @@ def _escape(paragraph):
             # A code span ends where a word ends: "`Partial`s" needs an escaped blank between.
             parts[number] = f"\\ {part}" if number and part[:1].isalnum() else part
     return "".join(parts)
+
+
+def skip_fields(app, what, name, obj, skip, options):  # noqa: ARG001
+    """Leave out the fields of named tuples: the class describes them under Attributes."""
+    return True if isinstance(obj, _FIELD) else None

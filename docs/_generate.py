@@ -1,14 +1,30 @@
 """Pages made from what is elsewhere: the API reference, the map of the lecture, the notebooks."""
 
 import ast
+import enum
 import importlib
 import inspect
+import re
 from pathlib import Path
+
+import _docstrings
 
 from experiments import lecture, registry
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training")
+# What the names of topics do not say: how names and abbreviations are written.
+SPELLINGS = {
+    "adadelta": "AdaDelta",
+    "adagrad": "AdaGrad",
+    "adam": "Adam",
+    "cubic newton": "cubic Newton",
+    "neon2": "Neon2",
+    "newton": "Newton",
+    "rmsprop": "RMSProp",
+    "saddle free": "saddle-free",
+    "tensorboard": "TensorBoard",
+}
 # Each section of the lecture with the notebooks that teach it and the packages that compute it.
 SECTIONS = {
     "Descent and rates": ("1", ("theory", "transforms", "problems")),
@@ -25,10 +41,18 @@ def packages():
 
 
 def write_reference(folder: Path) -> None:
-    """Write `folder/<package>.rst`: every public name, grouped by the file that defines it."""
-    folder.mkdir(exist_ok=True)
+    """Write a page a package, with a line on each public name, and below it a page a topic."""
     for name, package in packages().items():
-        _write(folder / f"{name}.rst", _page(package))
+        pages = {f"{name}.rst": _overview(package)} | {
+            f"{name}/{topic}.rst": _topic(package, topic, module, exports)
+            for topic, (module, exports) in topics(package).items()
+        }
+        for path in (folder / name).glob("*.rst"):
+            if f"{name}/{path.name}" not in pages:
+                path.unlink()  # Of a topic that is no more.
+        for path, lines in pages.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            _write(folder / path, lines)
 
 
 def write_lecture_map(path: Path) -> None:
@@ -85,37 +109,77 @@ def _table_row(*cells):
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _page(package):
+def _overview(package):
     short = package.__name__.rpartition(".")[2]
     yield from (f"``{short}``", "=" * (len(short) + 4), "")
-    yield from (f".. automodule:: {package.__name__}", "")
-    files, defined = {}, _defining_files(package)
-    for export in package.__all__:
-        files.setdefault(defined[export], []).append((export, getattr(package, export)))
-    for file, exports in files.items():
-        title = file.removeprefix(package.__name__ + ".").replace(".", " / ").replace("_", " ")
-        yield from (title.strip().capitalize(), "-" * len(title), "")
-        if file != package.__name__:
-            yield from (f".. automodule:: {file}", "   :no-index:", "")
-        yield from (f".. currentmodule:: {package.__name__}", "")
-        for export, value in exports:
-            kind = "autodata"
-            if inspect.isclass(value):
-                kind = "autoclass"
-            elif callable(value):
-                kind = "autofunction"
-            yield f".. {kind}:: {export}"
-            if kind == "autoclass":
-                yield "   :members:"
-            yield ""
+    yield from (f".. automodule:: {package.__name__}", "   :no-members:", "")
+    for topic, (_, exports) in topics(package).items():
+        yield from (f".. rubric:: :doc:`{_title(topic)} <{short}/{topic}>`", "")
+        yield from (".. list-table::", "   :widths: 35 65", "   :width: 100%", "")
+        for export in exports:
+            yield f"   * - :py:obj:`{export} <{package.__name__}.{export}>`"
+            yield f"     - {_first_sentence(getattr(package, export))}"
+        yield ""
+    yield from (".. toctree::", "   :hidden:", "")
+    yield from (f"   {short}/{topic}" for topic in topics(package))
 
 
-def _defining_files(package):
-    """Return the module that defines each export, as the package's own imports say."""
-    tree = ast.parse(inspect.getsource(package))
-    return {
-        alias.name: node.module
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+def _topic(package, topic, module, exports):
+    title = _title(topic)
+    yield from (title, "=" * len(title), "")
+    yield from (f".. automodule:: {module}", "   :no-members:", "   :no-index:", "")
+    yield from (f".. currentmodule:: {package.__name__}", "")
+    for export in exports:
+        value = getattr(package, export)
+        kind = "autodata"
+        if inspect.isclass(value):
+            kind = "autoclass"
+        elif callable(value):
+            kind = "autofunction"
+        yield f".. {kind}:: {export}"
+        if kind == "autoclass":
+            yield "   :members:"
+        if inspect.isclass(value) and issubclass(value, enum.Enum):
+            yield "   :undoc-members:"
+        yield ""
+
+
+def topics(package):
+    """Return what is documented together by topic: the module that defines it, and its names.
+
+    A topic is what one file defines, as the package's own imports say; topics with a function come
+    first, as what a user looks for.
+    """
+    found = {}
+    for node in ast.parse(inspect.getsource(package)).body:
+        if isinstance(node, ast.ImportFrom):
+            exports = [alias.name for alias in node.names if alias.name in package.__all__]
+            if exports:
+                _, _, topic = node.module.rpartition("._")
+                found.setdefault(topic, (node.module, []))[1].extend(exports)
+    ordered = {
+        topic: (module, _in_order(package, names)) for topic, (module, names) in found.items()
     }
+    return dict(sorted(ordered.items(), key=lambda item: _only_classes(package, item[1][1])))
+
+
+def _only_classes(package, names):
+    return all(inspect.isclass(getattr(package, name)) for name in names)
+
+
+def _in_order(package, names):
+    """Return functions first, then the classes of their results."""
+    return sorted(names, key=lambda name: (inspect.isclass(getattr(package, name)), name.lower()))
+
+
+def _title(topic):
+    words = topic.replace("_", " ")
+    for word, written in SPELLINGS.items():
+        words = re.sub(rf"\b{word}\b", written, words)
+    return words[0].upper() + words[1:]
+
+
+def _first_sentence(value):
+    text = inspect.getdoc(value) or ""
+    lines = _docstrings.inline(text.split("\n\n")[0].split("\n"))
+    return " ".join(line.strip() for line in lines)

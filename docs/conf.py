@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import _docstrings  # noqa: E402
 import _generate  # noqa: E402
 import _links  # noqa: E402
+import _types  # noqa: E402
 
 project = "jaxopt_course"
 author = "the jaxopt_course authors"
@@ -31,9 +32,11 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # The tests run the pages' code blocks; the site only shows them.
 suppress_warnings = ["myst.header", "config.cache"]
 nitpicky = False
+highlight_language = "none"  # Of indented blocks in docstrings, which are formulas.
+python_maximum_signature_line_length = 88
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # Signatures carry them; the Args sections say shapes and units.
+autodoc_typehints = "none"  # `_types` writes signatures; the Args sections say shapes and units.
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
@@ -54,6 +57,8 @@ def setup(app):
     _generate.write_notebooks(HERE.parent / "notebooks", HERE / "notebooks")
     # Before napoleon (priority 500), which turns their sections into reStructuredText.
     app.connect("autodoc-process-docstring", _docstrings.to_restructured_text, priority=400)
+    app.connect("autodoc-process-signature", _types.signature)
+    app.connect("autodoc-skip-member", _docstrings.skip_fields)
     packages = _generate.packages()
     app.connect("doctree-read", functools.partial(_links.link_names, packages=packages))
     return {"parallel_read_safe": True}

@@ -10,8 +10,10 @@ from docutils import nodes
 from sphinx import addnodes
 
 from experiments import lecture, registry
+from jaxopt_course import nn, saddle
 
 DOCS = Path(__file__).parents[1] / "docs"
+sys.path.append(str(DOCS))  # Its modules import each other, as Sphinx lets them.
 
 
 def load(name):
@@ -56,6 +58,37 @@ def test_code_spans_that_name_the_library_are_links(generate):
 def test_on_its_own_page_a_name_needs_no_package(generate):
     spans = {"classify": "jaxopt_course.saddle.classify", "saddle": None, "adam": None, "x": None}
     assert targets(generate, "api/saddle", spans) == list(spans.values())
+
+
+def test_names_of_other_libraries_lead_to_their_documentation():
+    external = load("_links").external
+    jax_pages = "https://docs.jax.dev/en/latest/_autosummary"
+    optax_pages = "https://optax.readthedocs.io/en/latest/api"
+    addresses = {
+        "jnp.sort": f"{jax_pages}/jax.numpy.sort.html",
+        "optax.sgd": f"{optax_pages}/optimizers.html#optax.sgd",
+        "optax.chain": f"{optax_pages}/combining_optimizers.html#optax.chain",
+        "optax.nothing": None,
+        "optax": None,
+        "x.shape": None,
+    }
+    assert {name: external(name) for name in addresses} == addresses
+
+
+def test_a_signature_names_the_unions_that_have_a_name():
+    signature = load("_types").signature
+    text, returned = signature(None, "function", "", saddle.classify, None, "", "")
+    assert text.startswith("(fun: Callable[[Any], Array], x: ArrayTree, *, gradient_tolerance: ")
+    assert "gradient_tolerance: Numeric | None = None" in text
+    assert returned == "StationaryPoint"
+    text, _ = signature(None, "class", "", nn.BatchNorm, None, "", "")
+    assert text.startswith("(num_features: int, *, ")
+
+
+def test_every_public_name_has_one_place_in_the_reference(generate):
+    for package in generate.packages().values():
+        names = [name for _, exports in generate.topics(package).values() for name in exports]
+        assert sorted(names) == sorted(package.__all__)
 
 
 def test_the_lecture_map_has_every_statement_and_experiment(generate, tmp_path):
