@@ -1,10 +1,5 @@
-"""Trees of arrays in a checkpoint, as one NumPy archive an item.
+"""Trees of arrays as one NumPy archive a file: every structure and every dtype, and no pickles."""
 
-Orbax writes NumPy arrays in the first process of several only. Here every process has checkpoints
-of its own, so the arrays go through a handler that writes wherever it is called.
-"""
-
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -12,40 +7,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxopt_course._checks import is_key
-
-_FILE = "arrays.npz"
-
-
-class ArraysHandler(ocp.CheckpointHandler):
-    """Writes and reads arrays by name; nothing is pickled."""
-
-    def save(self, directory: Any, args: "ArraysSave") -> None:
-        """Write the arrays."""
-        arrays: dict[str, Any] = args.arrays
-        np.savez(Path(directory) / _FILE, **arrays)
-
-    def restore(self, directory: Any, args: Any = None) -> dict[str, np.ndarray]:
-        """Read them."""
-        del args
-        with np.load(Path(directory) / _FILE, allow_pickle=False) as archive:
-            return dict(archive)
+from jaxopt_course._engine import _files as files
+from jaxopt_course._engine._files import Stamp
 
 
-@ocp.args.register_with_handler(ArraysHandler, for_save=True)
-@dataclasses.dataclass
-class ArraysSave(ocp.args.CheckpointArgs):
-    """What `ArraysHandler` is to write."""
-
-    arrays: dict[str, np.ndarray]
+def write(path: Path, tree: Any) -> Stamp:
+    """Write the leaves of a tree to a file; its stamp is what `read` wants to see again."""
+    arrays: dict[str, Any] = flatten(tree)
+    return files.write(path, lambda file: np.savez(file, **arrays))
 
 
-@ocp.args.register_with_handler(ArraysHandler, for_restore=True)
-@dataclasses.dataclass
-class ArraysRestore(ocp.args.CheckpointArgs):
-    """That `ArraysHandler` is to read."""
+def read(path: Path, stamp: Stamp) -> dict[str, np.ndarray]:
+    """Read what `flatten` made of the tree that was written.
+
+    Raises:
+        Damaged: If the file is not the one of the stamp.
+    """
+    files.check(path, stamp)
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
@@ -54,6 +36,8 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     for path, leaf in jax.tree.leaves_with_path(tree):
         array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
         name = f"{jax.tree_util.keystr(path)}|{array.dtype.name}"
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} must be an array of numbers, got {leaf!r}")
         # Archives know the types of NumPy itself alone: bfloat16 goes as its bits.
         bits = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
         arrays[name] = bits

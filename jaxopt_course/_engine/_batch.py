@@ -24,7 +24,7 @@ from jaxopt_course._engine._lanes import Plan, Queue, idle_lanes
 from jaxopt_course._engine._loop import advance
 from jaxopt_course._processes import wait_for_all
 
-_FORMAT = 2
+_FORMAT = 3
 """Of checkpoints; they are continued by the same only."""
 _MOST_BYTES = 2**28
 """Of results held in memory before they go to disk."""
@@ -191,7 +191,7 @@ def complete(
                 if always or not (quick and engine.finished) or checkpoints.exist or preempted():
                     checkpoints.save(engine)
             except BaseException:
-                if engine.whole:
+                if engine.whole and not checkpoints.failed:
                     checkpoints.save(engine)
                 raise
         return (

@@ -50,12 +50,12 @@ class Crew:
     """One device's lanes.
 
     Attributes:
-        lanes: Where they stand.
+        lanes: Where they stand; None if they are without runs and not made yet.
         waiting: Numbers of the runs that were dealt to them and have not begun.
         under_way: How many runs are in the lanes.
     """
 
-    lanes: Lanes
+    lanes: Lanes | None
     waiting: range
     under_way: int
 
@@ -213,11 +213,12 @@ class Engine:
             if self.next == self.runs.stop:
                 return None
         self._loop.check_memory(device)
-        return Crew(self._loop.idle_lanes(device), waiting=range(0), under_way=0)
+        return Crew(lanes=None, waiting=range(0), under_way=0)
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        crew.lanes, constants = jax.device_put((crew.lanes, self._loop.constants), device)
+        lanes = self._loop.idle_lanes(device) if crew.lanes is None else crew.lanes
+        crew.lanes, constants = jax.device_put((lanes, self._loop.constants), device)
         budget, queue, calls = self._first_budget, None, 0
         while True:
             if not crew.waiting and (dealt := self._deal()):

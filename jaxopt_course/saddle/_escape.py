@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -91,6 +92,7 @@ class EscapeRuns:
     record: EscapeRecord | None
 
 
+@preemption.watched_with("checkpoint")
 def escape(
     fun: Objective,
     optimizer: Optimizer,

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
@@ -51,6 +52,7 @@ from jaxopt_course.saddle._search_steps import RULES
 Objective = Callable[[Any], jax.Array]
 
 
+@preemption.watched_with("checkpoint")
 def find(
     fun: Objective,
     starts: chex.ArrayTree,

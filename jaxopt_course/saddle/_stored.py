@@ -6,16 +6,18 @@ Run `i` of a key starts at `init(a)` and draws its noise from `b`, where `a, b` 
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -27,8 +29,8 @@ from jaxopt_course._checks import (
     check_real_floating,
 )
 from jaxopt_course._engine import _batch as batch
-from jaxopt_course._engine._checkpoints import stored_parts
-from jaxopt_course._engine._crews import Engine, Progress, concatenate
+from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
+from jaxopt_course._engine._crews import Engine, Progress
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits, check_rule
 from jaxopt_course.saddle._escape_steps import (
     EscapePlan,
@@ -57,23 +59,90 @@ class StoredRuns:
 
         Yields:
             The numbers of the runs of a part, and the runs, of NumPy arrays.
+
+        Raises:
+            FileNotFoundError: If the folder holds no checkpoint.
+            ValueError: If a part is damaged; the message says what to do.
         """
-        for rows in stored_parts(self.folder, self.like):
+        return self._parts(partial=False)
+
+    @overload
+    def load(self, *, partial: Literal[False] = False) -> EscapeRuns: ...
+
+    @overload
+    def load(self, *, partial: Literal[True]) -> tuple[np.ndarray, EscapeRuns]: ...
+
+    def load(self, *, partial: bool = False) -> EscapeRuns | tuple[np.ndarray, EscapeRuns]:
+        """Read all runs, in their order, into memory.
+
+        Args:
+            partial: Whether to be content with the runs that have ended and can be read. A warning
+                then says which are missing.
+
+        Returns:
+            The runs, of NumPy arrays; with `partial` a pair, the numbers of the runs before them.
+
+        Raises:
+            FileNotFoundError: If the folder holds no checkpoint.
+            ValueError: If not all runs have ended, or a part of them is damaged, unless `partial`;
+                if none has ended at all.
+
+        Example:
+            >>> import tempfile, optax
+            >>> from jaxopt_course import problems
+            >>> problem = problems.nesterov_saddle()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     stored = escape_to_disk(problem.fun, optax.sgd(0.1), problem.init,
+            ...                             jax.random.key(0), runs=3, folder=folder, max_steps=50)
+            ...     numbers, runs = stored.load(partial=True)
+            >>> numbers.tolist(), runs.steps.tolist()
+            ([0, 1, 2], [50, 50, 50])
+        """
+        held = holding(self.folder)
+        if not held.ended:
+            raise ValueError(f"{self.folder} holds no run that has ended")
+        if not (partial or held.finished):
+            total = sum(map(len, held.runs))
+            missing = f", and nothing of {', '.join(held.absent)}" if held.absent else ""
+            raise ValueError(
+                f"{self.folder} holds {held.ended} of {total} runs{missing}: give the same call as "
+                "before to end the batch, or load(partial=True) for what there is"
+            )
+        parts = list(self._parts(partial=partial))
+        if not parts:
+            raise ValueError(f"{self.folder} holds no run that can be read")
+        numbers, runs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        order = np.argsort(numbers)
+        numbers, runs = jax.tree.map(lambda leaf: leaf[order], (numbers, runs))
+        if not partial:
+            return runs
+        wanted = np.concatenate([np.arange(share.start, share.stop) for share in held.runs])
+        missing = as_ranges(np.setdiff1d(wanted, numbers))
+        if missing or held.absent:
+            warnings.warn(
+                f"{self.folder} holds {numbers.size} of {wanted.size} runs; missing are "
+                + ", ".join([*_shortened(missing), *(f"all of {name}" for name in held.absent)]),
+                stacklevel=2,
+            )
+        return numbers, runs
+
+    def _parts(self, *, partial: bool) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
+        for rows in stored_parts(self.folder, self.like, partial=partial):
             numbers = rows.pop("run")
             yield numbers, EscapeRuns(record=None, **rows)
 
-    def load(self) -> EscapeRuns:
-        """Read all runs, in their order, into memory.
 
-        Raises:
-            ValueError: If not all of them have ended.
-        """
-        parts = list(stored_parts(self.folder, self.like))
-        if not parts:
-            raise ValueError(f"{self.folder} holds no run that has ended")
-        return EscapeRuns(record=None, **concatenate(parts))
+def _shortened(blocks: list[range], most: int = 5) -> list[str]:
+    """Return how ranges of numbers read, the first of them."""
+    texts = [
+        f"{block.start}" if len(block) == 1 else f"{block.start} to {block.stop - 1}"
+        for block in blocks[:most]
+    ]
+    more = sum(map(len, blocks[most:]))
+    return texts if not more else [*texts, f"{more} more"]
 
 
+@preemption.watched_with("folder")
 def escape_to_disk(
     fun: Objective,
     optimizer: Optimizer,

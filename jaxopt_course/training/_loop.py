@@ -24,6 +24,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -73,6 +74,7 @@ class Fit(NamedTuple):
     apply: Callable[..., Any]
 
 
+@preemption.watched_with("checkpoint")
 def fit(
     build: Callable[[jax.Array], nnx.Module | FunctionalView],
     optimizer: Any,
@@ -185,24 +187,25 @@ def fit(
         gradient_norm=gradient_norm,
         data_axis=data_axis,
     )
-    stages.check_epochs(epochs, checkpoint)
-    runs, devices = keys.shape[0], _local_devices(devices)
-    if lanes is None:
-        lanes = stages.default_lanes(runs, devices, checkpoint)
-    sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
-    fresh = Fresh(plan, build, keys, hyperparams, sets, lanes)
-    rows = stages.train(
-        plan,
-        sets,
-        fresh,
-        runs=runs,
-        epochs=int(epochs),
-        lanes=int(lanes),
-        devices=devices,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        callback=callback,
-    )
+    with stages.held(checkpoint):
+        stages.check_epochs(epochs, checkpoint)
+        runs, devices = keys.shape[0], _local_devices(devices)
+        if lanes is None:
+            lanes = stages.default_lanes(runs, devices, checkpoint)
+        sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
+        fresh = Fresh(plan, build, keys, hyperparams, sets, lanes)
+        rows = stages.train(
+            plan,
+            sets,
+            fresh,
+            runs=runs,
+            epochs=int(epochs),
+            lanes=int(lanes),
+            devices=devices,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            callback=callback,
+        )
     history = {name: values[:, :epochs] for name, values in rows["history"].items()}
     return Fit(jax.tree.map(jnp.asarray, as_runs(rows, keys, fresh.like)), history, plan.apply)
 

@@ -8,7 +8,6 @@ An interrupted shorter one is finished first. When the longer is over, it goes.
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,18 @@ import jax
 import numpy as np
 
 from jaxopt_course._engine import _batch as batch
-from jaxopt_course._engine._checkpoints import stored_about
+from jaxopt_course._engine import _checkpoints as checkpoints
 from jaxopt_course._engine._crews import Engine, Progress, Rows
 from jaxopt_course.training._lanes import Epochs, Task, TrainingPlan, capacity, newest
 from jaxopt_course.training._programs import Plan, Sets
 from jaxopt_course.training._starts import Continued, Fresh, Starts
 
 _PREFIX = "epochs-"
+
+
+def held(checkpoint: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[Any]:
+    """Keep other processes out of a folder, as long as it matters which trainings it has."""
+    return contextlib.nullcontext() if checkpoint is None else checkpoints.own_folder(checkpoint)
 
 
 def default_lanes(
@@ -34,7 +38,7 @@ def default_lanes(
     """Return how many runs a device trains together: those of its checkpoint, or its even share."""
     for epochs in reversed(_stored_epochs(checkpoint)):
         folder = _folder(checkpoint, epochs)
-        about = None if folder is None else stored_about(folder)
+        about = None if folder is None else checkpoints.stored_about(folder)
         if about is not None:
             return about["lanes"]
     return -(-runs // (jax.process_count() * len(devices)))
@@ -111,7 +115,8 @@ def train(
         rows = batch.joined(engine, parts)
         starts = Continued(fresh, rows, numbers)
     for stored in shorter:
-        _forget(_folder(checkpoint, stored))
+        if (over := _folder(checkpoint, stored)) is not None:
+            checkpoints.forget(over)
     return batch.gather(rows, runs)
 
 
@@ -136,17 +141,9 @@ def _stored_epochs(checkpoint: str | os.PathLike[str] | None) -> list[int]:
     """Return the epochs of the trainings that have a checkpoint, in order."""
     if checkpoint is None:
         return []
-    crews = Path(checkpoint).glob(f"{_PREFIX}*/process-*/crews/*")
-    # Those that were not finished have longer names.
-    whole = {path.parts[-4] for path in crews if path.name.isdigit()}
-    return sorted(int(name.removeprefix(_PREFIX)) for name in whole)
-
-
-def _forget(folder: Path | None) -> None:
-    """Remove the checkpoints of this process, and the folder after the last."""
-    if folder is None:
-        return
-    own = folder / f"process-{jax.process_index()}-of-{jax.process_count()}"
-    shutil.rmtree(own, ignore_errors=True)
-    with contextlib.suppress(OSError):  # Others still have theirs.
-        folder.rmdir()
+    folders = Path(checkpoint).glob(f"{_PREFIX}*")
+    return sorted(
+        int(folder.name.removeprefix(_PREFIX))
+        for folder in folders
+        if folder.name.removeprefix(_PREFIX).isdecimal() and checkpoints.is_stored(folder)
+    )

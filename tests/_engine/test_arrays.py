@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxopt_course._engine import _arrays as arrays
+from jaxopt_course._engine._files import Damaged
 
 
 def tree():
@@ -17,9 +19,8 @@ def tree():
 
 
 def written(tmp_path):
-    handler = arrays.ArraysHandler()
-    handler.save(tmp_path, arrays.ArraysSave(arrays.flatten(tree())))
-    return handler.restore(tmp_path)
+    path = tmp_path / "arrays.npz"
+    return arrays.read(path, arrays.write(path, tree()))
 
 
 def test_structure_types_and_keys_come_back(tmp_path):
@@ -35,3 +36,16 @@ def test_without_a_structure_leaves_are_named_by_their_path(tmp_path):
     assert back["run"].tolist() == [0, 1]
     assert set(back["params"]) == {"[0]", "[1]['b']"}
     assert back["params"]["[0]"].dtype == jnp.bfloat16
+
+
+def test_what_would_need_a_pickle_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"\['a'\]\|object must be an array of numbers"):
+        arrays.write(tmp_path / "arrays.npz", {"a": np.array([print])})
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_file_is_refused(tmp_path):
+    stamp = arrays.write(tmp_path / "one.npz", {"a": np.arange(3)})
+    arrays.write(tmp_path / "one.npz", {"a": np.arange(1, 4)})
+    with pytest.raises(Damaged, match=r"one.npz has another checksum"):
+        arrays.read(tmp_path / "one.npz", stamp)
