@@ -15,6 +15,8 @@ import optax
 import pytest
 from flax import nnx
 
+from jaxopt_course import problems, saddle
+
 # Most of the tests' time is XLA compiling programs that run once, which takes half as long with
 # less effort. `XLA_FLAGS= make test` compiles as users do, and so does `make nightly`.
 _LESS_EFFORT = ("--xla_backend_optimization_level=1", "--xla_cpu_use_fusion_emitters=false")
@@ -109,5 +111,7 @@ def forget_compiled_programs():
 
 @pytest.fixture(autouse=True)
 def names_of_examples(doctest_namespace):
-    """Give examples what every reader has: those of classes run in the package's namespace."""
-    doctest_namespace.update(jax=jax, jnp=jnp, nnx=nnx, optax=optax)
+    """Give examples what every reader has; their own package's names are there already."""
+    doctest_namespace.update(
+        jax=jax, jnp=jnp, nnx=nnx, optax=optax, problems=problems, saddle=saddle
+    )

@@ -9,11 +9,13 @@ the modules here are ways of putting those three together:
     problems    objectives whose landscape is known
     saddle      stationary points: what they are, and how runs leave them
     theory      rates and bounds as functions
+    plot        pictures of results
 """
 
 from importlib.metadata import version
 
 from jaxopt_course import nn as nn
+from jaxopt_course import plot as plot
 from jaxopt_course import problems as problems
 from jaxopt_course import saddle as saddle
 from jaxopt_course import theory as theory

@@ -5,18 +5,18 @@ import inspect
 
 import pytest
 
-from jaxopt_course import problems, saddle, theory, transforms
+from jaxopt_course import plot, problems, saddle, theory, transforms
 
 FUNCTIONS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (transforms, theory, saddle, problems)
+    for module in (transforms, theory, saddle, problems, plot)
     for name, value in vars(module).items()
     if inspect.isfunction(value) and not name.startswith("_")
 }
 # What the class of a result or of a state has to say is its fields.
 CLASSES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (transforms, theory, saddle, problems)
+    for module in (transforms, theory, saddle, problems, plot)
     for name, value in vars(module).items()
     if inspect.isclass(value) and not name.startswith("_")
 }

@@ -1,0 +1,160 @@
+"""Pictures of objectives of two parameters: level lines, stationary points, paths."""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_course._checks import check_callable, check_count
+from jaxopt_course.plot._axes import axes
+from jaxopt_course.saddle import Census, Kind
+
+Bounds = tuple[tuple[float, float], tuple[float, float]]
+
+_MARKERS = {
+    Kind.MINIMUM: "o",
+    Kind.MAXIMUM: "^",
+    Kind.STRICT_SADDLE: "X",
+    Kind.NON_STRICT_SADDLE: "P",
+    Kind.DEGENERATE: "D",
+    Kind.NOT_STATIONARY: "s",
+}
+
+
+def surface(
+    fun: Callable[[Any], jax.Array],
+    bounds: Bounds,
+    *,
+    num_points: int = 101,
+    levels: int = 30,
+    ax: Any = None,
+) -> Any:
+    """Draw the level lines of an objective of two parameters.
+
+    Levels are denser near the least value: they are evenly spaced in the logarithm of one plus the
+    height above it, so that a narrow valley shows beside steep walls.
+
+    Args:
+        fun: From an array of shape `(2,)` to a scalar.
+        bounds: `((left, right), (bottom, top))`, as `Problem.bounds`.
+        num_points: Points of the grid to each side.
+        levels: How many levels, at most.
+        ax: Axes to draw into; by default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: for arguments other than described.
+        ValueError: If the bounds are no window, or nothing in it is finite.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> problem = problems.himmelblau()
+        >>> surface(problem.fun, problem.bounds, num_points=11).get_xlabel()
+        'first parameter'
+    """
+    check_callable(fun=fun)
+    check_count(num_points=num_points, levels=levels)
+    (left, right), (bottom, top) = bounds
+    if not (left < right and bottom < top):
+        raise ValueError(f"bounds must be ((left, right), (bottom, top)), got {bounds}")
+    ax = axes(ax)
+    x, y = jnp.linspace(left, right, num_points), jnp.linspace(bottom, top, num_points)
+    values = jax.jit(jax.vmap(jax.vmap(lambda x, y: fun(jnp.stack([x, y])), (0, None)), (None, 0)))
+    heights = np.asarray(values(x, y))
+    if not np.isfinite(heights).any():
+        raise ValueError(f"fun has no finite value within bounds {bounds}")
+    low = np.nanmin(heights[np.isfinite(heights)])
+    ax.contour(
+        x, y, np.log1p(heights - low), levels, colors="0.6", linewidths=0.6, linestyles="solid"
+    )
+    ax.set(xlabel="first parameter", ylabel="second parameter")
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    return ax
+
+
+def census(found: Census, *, ax: Any = None) -> Any:
+    """Draw the stationary points of a census in two parameters, a marker a kind.
+
+    Args:
+        found: From `saddle.find`, of parameters that are one array of shape `(2,)`.
+        ax: Axes to draw into, such as those of `surface`; by default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: If `found` is no census.
+        ValueError: If its parameters are not two.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> found = saddle.find(lambda x: jnp.sum((x**2 - 1) ** 2), jnp.array([[2.0, 2.0]]))
+        >>> census(found).get_legend().get_texts()[0].get_text()
+        'minimum (1)'
+    """
+    if not isinstance(found, Census):
+        raise TypeError(f"found must be a Census, got {type(found).__name__}")
+    points = _positions("found", found.params, 2)
+    ax = axes(ax)
+    kinds = np.asarray(found.point.kind)
+    listed = np.asarray(found.count) > 0
+    for kind, marker in _MARKERS.items():
+        chosen = listed & (kinds == kind)
+        if chosen.any():
+            name = kind.name.lower().replace("_", " ")
+            label = f"{name} ({chosen.sum()})"
+            ax.plot(*points[chosen].T, marker, label=label, markersize=8, markeredgecolor="white")
+    ax.set(xlabel="first parameter", ylabel="second parameter")
+    ax.legend()
+    return ax
+
+
+def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None) -> Any:
+    """Draw the path of an optimizer in two parameters, from its start, a dot, to its end.
+
+    Args:
+        positions: One array of shape `(steps, 2)`, or `(runs, steps, 2)` for several, such as
+            `runs.record.params`.
+        label: What to call it.
+        ax: Axes to draw into, such as those of `surface`; by default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If `positions` has another shape.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> path(jnp.array([[0.0, 0.0], [1.0, 0.5]])).lines[0].get_xydata().tolist()
+        [[0.0, 0.0], [1.0, 0.5]]
+    """
+    leaves = jax.tree.leaves(positions)
+    if len(leaves) != 1 or jnp.ndim(leaves[0]) not in (2, 3):
+        shapes = [jnp.shape(leaf) for leaf in leaves]
+        raise ValueError(f"positions must have shape (steps, 2) or (runs, steps, 2), got {shapes}")
+    points = _positions("positions", positions, jnp.ndim(leaves[0]))
+    ax = axes(ax)
+    color = None
+    for number, run in enumerate(points if points.ndim == 3 else points[None]):
+        (line,) = ax.plot(*run.T, color=color, label=None if number else label, linewidth=1)
+        color = line.get_color()
+        ax.plot(*run[0], "o", color=color, markersize=4)
+    ax.set(xlabel="first parameter", ylabel="second parameter")
+    if label is not None:
+        ax.legend()
+    return ax
+
+
+def _positions(name: str, tree: Any, ndim: int) -> np.ndarray:
+    """Return the points of a tree that is one array, whose last axis are two parameters."""
+    leaves = jax.tree.leaves(tree)
+    if len(leaves) != 1 or jnp.ndim(leaves[0]) != ndim or jnp.shape(leaves[0])[-1] != 2:
+        shapes = [jnp.shape(leaf) for leaf in leaves]
+        raise ValueError(f"{name} must be of two parameters in one array, got shapes {shapes}")
+    return np.asarray(leaves[0])
