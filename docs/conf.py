@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
@@ -20,16 +21,21 @@ release = importlib.metadata.version("jaxopt_course")
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_nb",
+    "_mathml",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # The tests run the pages' code blocks; the site only shows them.
+# The course's cells are run, and kept from build to build until they change; `DOCS_EXECUTE=off`
+# leaves their outputs out, for a quick look at the pages (the tests run every cell, too).
+nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 suppress_warnings = ["myst.header", "config.cache"]
 nitpicky = False
 highlight_language = "none"  # Of indented blocks in docstrings, which are formulas.
@@ -43,6 +49,7 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = "jaxopt_course"
 html_static_path = []
 html_extra_path = []
