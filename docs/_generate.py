@@ -9,7 +9,7 @@ from pathlib import Path
 
 import _docstrings
 
-from experiments import lecture, registry
+from experiments.lab import lecture, registry
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training", "plot")

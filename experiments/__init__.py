@@ -1,6 +1,7 @@
 """Experiments: one file a figure, each a statement of the lecture held against measurement.
 
-An experiment is a module of this package with four things in it, in this order:
+An experiment is a module of this package, or a package in it if it takes several files (`Config` is
+in its `_config.py` then), with four things in it, in this order:
 
     Config              a frozen dataclass; its classmethods `quick` and `paper` are the presets
     run(config)         computes, and returns an `xarray.Dataset`
@@ -9,7 +10,7 @@ An experiment is a module of this package with four things in it, in this order:
 
 Its docstring's first line is the claim; lines `Section:`, `Command:`, `Cost:` and `Last result:`
 say where it belongs in the lecture, how to repeat it, what it costs and what it gave.
-`python -m experiments list` shows them all.
+`python -m experiments list` shows them all. What they share is in `experiments.lab`.
 """
 
 from pathlib import Path
@@ -40,9 +41,9 @@ def load(name: str, preset: str = "quick", *, out: str | Path = "results") -> "x
     Example:
         >>> load("stationary_point")
         Traceback (most recent call last):
-        experiments.registry.UnknownNameError: unknown experiment ...
+        experiments.lab.registry.UnknownNameError: unknown experiment ...
     """
-    from experiments import registry, store
+    from .lab import registry, store
 
     registry.find(name)
     folders, refused = store.survey(Path(out), name)

@@ -1,4 +1,4 @@
-"""`python -m experiments`: see `experiments.cli`."""
+"""`python -m experiments`: see `experiments.lab.cli`."""
 
 import os
 import sys
@@ -10,6 +10,6 @@ if __name__ == "__main__":
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
 
-    from experiments.cli import main
+    from .lab.cli import main
 
     sys.exit(main())

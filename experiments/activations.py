@@ -23,12 +23,13 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress, resumable
-from experiments.claims import Claim
-from experiments.seed_means import check_seeds, mean_interval, show_mean
 from jaxopt_course import training
 from jaxopt_course.nn import MLP, activation
 from jaxopt_course.nn import _initializers as initializers
+
+from .lab import data, progress, resumable
+from .lab.claims import Claim
+from .lab.seed_means import check_seeds, mean_interval, show_mean
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 SATURATING = ("sigmoid", "tanh")
@@ -39,7 +40,7 @@ class Config:
     """Networks and training."""
 
     dataset: str = "digits"
-    """Name of the data, as `experiments.data.load` takes it."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: str | None = None
     """Folder of the published files, for data that are not embedded."""
     seeds: int = 5

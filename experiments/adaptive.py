@@ -24,9 +24,10 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import progress
-from experiments.claims import Claim, at_least, at_most
 from jaxopt_course import transforms
+
+from .lab import progress
+from .lab.claims import Claim, at_least, at_most
 
 # Without a guard the gradient's size cancels exactly; AdaDelta's sets the size of its first step.
 EPS = 0.0

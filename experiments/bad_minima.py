@@ -27,11 +27,12 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 from scipy import optimize
 
-from experiments import resumable
-from experiments.claims import Claim, at_most
-from experiments.progress import track
-from experiments.statistics import show_share
 from jaxopt_course import problems, saddle, transforms
+
+from .lab import resumable
+from .lab.claims import Claim, at_most
+from .lab.progress import track
+from .lab.statistics import show_share
 
 SOURCE = "Yun, Sra and Jadbabaie 2019"
 BAD_VALUE = 1 / 3

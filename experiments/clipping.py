@@ -31,10 +31,11 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import progress
-from experiments.claims import Claim, at_least
-from experiments.statistics import share_interval, show_share
 from jaxopt_course import transforms
+
+from .lab import progress
+from .lab.claims import Claim, at_least
+from .lab.statistics import share_interval, show_share
 
 BASELINE = 1 / 6
 """Error of the mean on the adding problem: the variance of the sum of two uniform numbers."""

@@ -27,9 +27,10 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import progress
-from experiments.claims import Claim, at_least, at_most
 from jaxopt_course import theory, transforms
+
+from .lab import progress
+from .lab.claims import Claim, at_least, at_most
 
 
 @dataclasses.dataclass(frozen=True)

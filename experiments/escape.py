@@ -29,11 +29,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import resumable
-from experiments.claims import Claim, within
-from experiments.progress import track
-from experiments.statistics import show_share
 from jaxopt_course import problems, saddle, theory, transforms
+
+from .lab import resumable
+from .lab.claims import Claim, within
+from .lab.progress import track
+from .lab.statistics import show_share
 
 SOURCE = "Du et al. 2017"
 METHODS = "gradient descent", "perturbed gradient descent"

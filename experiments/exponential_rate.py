@@ -35,11 +35,12 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress
-from experiments.claims import Claim, at_most
-from experiments.seed_means import check_seeds, show_mean
 from jaxopt_course.nn import MLP, BatchNorm, functional_view
 from jaxopt_course.training import cross_entropy
+
+from .lab import data, progress
+from .lab.claims import Claim, at_most
+from .lab.seed_means import check_seeds, show_mean
 
 EXACT = "exponential rate"
 CONTROLS = ("momentum from zero", "growth without momentum", "constant rate", "epsilon 1e-5")
@@ -50,7 +51,7 @@ class Config:
     """Network and optimizer."""
 
     dataset: str = "digits"
-    """Name of the data, as `experiments.data.load` takes it."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: str | None = None
     """Folder of the published files, for data that are not embedded."""
     seeds: int = 5

@@ -29,11 +29,12 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress
-from experiments.claims import Claim
-from experiments.seed_means import check_seeds, mean_interval, show_mean
-from experiments.signals import signals
 from jaxopt_course.nn import MLP, activation, gain
+
+from .lab import data, progress
+from .lab.claims import Claim
+from .lab.seed_means import check_seeds, mean_interval, show_mean
+from .lab.signals import signals
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 INITIALIZERS = ("half of Xavier", "Xavier", "Kaiming", "twice Kaiming")
@@ -45,7 +46,7 @@ class Config:
     """Networks."""
 
     dataset: str = "digits"
-    """Name of the data, as `experiments.data.load` takes it."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: str | None = None
     """Folder of the published files, for data that are not embedded."""
     seeds: int = 10

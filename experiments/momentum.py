@@ -28,8 +28,9 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.claims import Claim, at_least, at_most
 from jaxopt_course import transforms
+
+from .lab.claims import Claim, at_least, at_most
 
 MU, L = 1.0, 25.0
 CYCLE = Fraction(792, 1225), Fraction(-2208, 1225), Fraction(2592, 1225)

@@ -23,9 +23,10 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import progress
-from experiments.claims import Claim, within
 from jaxopt_course import theory, transforms
+
+from .lab import progress
+from .lab.claims import Claim, within
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,11 +39,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import resumable
-from experiments.claims import Claim, at_most, within
-from experiments.progress import track
-from experiments.statistics import show_share
 from jaxopt_course import problems, saddle, transforms
+
+from .lab import resumable
+from .lab.claims import Claim, at_most, within
+from .lab.progress import track
+from .lab.statistics import show_share
 
 SOURCE = "Lee et al. 2016, Theorem 4"
 SLOPE_TOLERANCE = 0.03

@@ -23,10 +23,11 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, progress, resumable
-from experiments.claims import Claim
-from experiments.seed_means import check_seeds, mean_interval, show_mean
 from jaxopt_course.nn import MLP
+
+from .lab import data, progress, resumable
+from .lab.claims import Claim
+from .lab.seed_means import check_seeds, mean_interval, show_mean
 
 INPUTS = ("shuffled pixels", "random pixels", "Gaussian noise")
 
@@ -36,7 +37,7 @@ class Config:
     """Network, data and training."""
 
     dataset: str = "digits"
-    """Name of the data, as `experiments.data.load` takes it."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: str | None = None
     """Folder of the published files, for data that are not embedded."""
     seeds: int = 5

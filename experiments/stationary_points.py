@@ -24,9 +24,10 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import progress
-from experiments.claims import Claim, at_most
 from jaxopt_course import problems, saddle
+
+from .lab import progress
+from .lab.claims import Claim, at_most
 
 PRECISIONS = {"float32": jnp.float32, "float64": jnp.float64}
 EIGENVALUE_TOLERANCES = {"float32": 1e-5, "float64": 1e-12}

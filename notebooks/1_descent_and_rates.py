@@ -42,7 +42,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import descent_lemma, notebook, quadratic_rates
+from experiments import descent_lemma, quadratic_rates
+from experiments.lab import notebook
 from jaxopt_course import problems, saddle, theory, transforms
 
 jax.config.update("jax_enable_x64", True)  # rates are slopes of errors down to 1e-12

@@ -40,7 +40,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import momentum, newton, notebook, quadratic_rates
+from experiments import momentum, newton, quadratic_rates
+from experiments.lab import notebook
 from jaxopt_course import problems, saddle, theory, transforms
 
 jax.config.update("jax_enable_x64", True)

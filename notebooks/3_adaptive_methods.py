@@ -49,7 +49,9 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import adaptive, notebook, separable_example
+from experiments import adaptive
+from experiments.lab import notebook
+from experiments.marginal_value import separable_example
 from jaxopt_course import transforms
 
 jax.config.update("jax_enable_x64", True)

@@ -41,8 +41,9 @@ import optax
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import activations, data, gradient_flow, notebook
-from experiments.signals import signals
+from experiments import activations, gradient_flow
+from experiments.lab import data, notebook
+from experiments.lab.signals import signals
 from jaxopt_course import nn, training
 
 notebook.use_style()

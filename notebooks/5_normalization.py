@@ -56,7 +56,8 @@ import optax
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import data, exponential_rate, notebook
+from experiments import exponential_rate
+from experiments.lab import data, notebook
 from jaxopt_course import nn, training, transforms
 
 notebook.use_style()

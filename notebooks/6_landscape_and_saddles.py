@@ -39,7 +39,8 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from experiments import escape, notebook, random_init, stationary_points
+from experiments import escape, random_init, stationary_points
+from experiments.lab import notebook
 from jaxopt_course import problems, saddle, theory, transforms
 
 jax.config.update("jax_enable_x64", True)  # float32 rounds away the way out of a saddle

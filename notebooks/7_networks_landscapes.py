@@ -39,8 +39,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import notebook
-from experiments.statistics import show_share
+from experiments.lab import notebook
+from experiments.lab.statistics import show_share
 from jaxopt_course import problems, saddle, transforms
 
 jax.config.update("jax_enable_x64", True)

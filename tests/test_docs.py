@@ -9,7 +9,7 @@ import pytest
 from docutils import nodes
 from sphinx import addnodes
 
-from experiments import lecture, registry
+from experiments.lab import lecture, registry
 from jaxopt_course import nn, saddle
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import registry
-from experiments.cli import main
+from experiments.lab import registry
+from experiments.lab.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,8 +22,8 @@ TOY = textwrap.dedent('''
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments import progress
-    from experiments.claims import Claim
+    from experiments.lab import progress
+    from experiments.lab.claims import Claim
 
 
     @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def toys(tmp_path, monkeypatch):
     (folder / "helper.py").write_text('"""Not an experiment: there is no config."""\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "toys"
-    from experiments import registry
+    from experiments.lab import registry
 
     registry.experiments.cache_clear()
     for name in [name for name in sys.modules if name == "toys" or name.startswith("toys.")]:
@@ -110,7 +110,7 @@ def out(tmp_path):
 @pytest.fixture
 def command(toys, out):
     """Run a command line in this process, on the toys and with the temporary results folder."""
-    from experiments.cli import main
+    from experiments.lab.cli import main
 
     def run(line):
         words = line.split()

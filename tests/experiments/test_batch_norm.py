@@ -5,7 +5,8 @@ import optax
 import pytest
 from flax import nnx
 
-from experiments import _partial_training, _smoothness, batch_norm
+from experiments import batch_norm
+from experiments.batch_norm import _partial_training, _smoothness
 from jaxopt_course.nn import ResNet, functional_view
 
 CONFIG = batch_norm.Config(

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import _benign_runs, benign_landscapes
-from experiments._benign_families import families
+from experiments import benign_landscapes
+from experiments.benign_landscapes import _runs as _benign_runs
+from experiments.benign_landscapes._families import families
 from jaxopt_course import saddle
 
 NAME = "tensor component"

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _search_starts, index_against_loss
-from experiments._digit_network import Network, descend, slow_places
+from experiments import index_against_loss
+from experiments.index_against_loss import _search_starts
+from experiments.lab.digit_network import Network, descend, slow_places
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.

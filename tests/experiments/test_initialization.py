@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments import _deep_relu, initialization
+from experiments import initialization
+from experiments.initialization import _deep_relu
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import _lecture_page, lecture_formulas
+from experiments import lecture_formulas
+from experiments.lecture_formulas import _page as _lecture_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "lecture_formulas.md"
 

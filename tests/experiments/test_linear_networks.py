@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import _linear_departure, _linear_landscape, linear_networks
+from experiments import linear_networks
+from experiments.linear_networks import _departure as _linear_departure
+from experiments.linear_networks import _landscape as _linear_landscape
 from jaxopt_course import saddle
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _network_slices, _slices, loss_surface
+from experiments import loss_surface
+from experiments.loss_surface import _network_slices, _slices
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.

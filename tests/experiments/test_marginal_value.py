@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from experiments import _five_methods, _private_features, data, marginal_value, separable_example
+from experiments import marginal_value
+from experiments.lab import data
+from experiments.marginal_value import _five_methods, _private_features, separable_example
 
 CONFIG = marginal_value.Config(
     example_seeds=2,

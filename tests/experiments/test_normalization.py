@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import _critics, normalization
+from experiments import normalization
+from experiments.normalization import _critics
 
 CONFIG = normalization.Config(
     seeds=2,

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import _transfer, data, pretraining
+from experiments import pretraining
+from experiments.lab import data
+from experiments.pretraining import _transfer
 from jaxopt_course.nn import MLP, functional_view
 
 CONFIG = pretraining.Config(

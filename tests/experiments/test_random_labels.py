@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments import data, random_labels
+from experiments import random_labels
+from experiments.lab import data
 
 
 @pytest.fixture(scope="module")

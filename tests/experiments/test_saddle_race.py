@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import _racers, saddle_race
+from experiments import saddle_race
+from experiments.saddle_race import _racers
 
 RACERS = (
     "gradient descent",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from experiments import _hessian_spectra, spectrum
+from experiments import spectrum
+from experiments.spectrum import _hessian_spectra
 
 CONFIG = spectrum.Config(
     seeds=2,

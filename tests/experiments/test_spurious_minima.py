@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import _relu_minima, spurious_minima
-from experiments._relu_minima import End, Ends
-from experiments._safran_shamir import PUBLISHED, RUNS, published
+from experiments import spurious_minima
+from experiments.spurious_minima import _relu_minima
+from experiments.spurious_minima._relu_minima import End, Ends
+from experiments.spurious_minima._safran_shamir import PUBLISHED, RUNS, published
 from jaxopt_course import problems, saddle, transforms
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from experiments import registry, store
+from experiments.lab import registry, store
 from tests.fuzz.harness import Entry, fuzz
 from tests.fuzz.strategies import Kind
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
-from experiments.notebook import Table
+from experiments.lab.notebook import Table
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("[1-9]_*.py"))

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from experiments import data
+from experiments.lab import data
 from jaxopt_course import problems, saddle
 from jaxopt_course.nn import MLP, BatchNorm, functional_view
 

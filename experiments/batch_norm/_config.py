@@ -1,0 +1,74 @@
+"""Config of the experiment `batch_norm`: its fields and presets."""
+
+import dataclasses
+
+from ..lab.seed_means import check_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Networks and training."""
+
+    dataset: str = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: str | None = None
+    """Folder of the published files, for data that are not embedded."""
+    seeds: int = 5
+    """Networks of each kind."""
+    layers: int = 10
+    """Hidden layers of the fully connected network."""
+    width: int = 64
+    """Their width."""
+    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """Rates of plain SGD."""
+    epochs: int = 10
+    """Epochs at each rate."""
+    trained_loss: float = 0.5
+    """A network trains at a rate if the loss of its last epoch is below."""
+    batch_size: int = 100
+    """Examples a step."""
+    measured_rate: float = 0.1
+    """Rate of the run along which smoothness is measured."""
+    measured_epochs: int = 5
+    """Its epochs."""
+    distances: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
+    """Step sizes at which the loss and the gradient are looked at."""
+    depth: int = 8
+    """Layers of the ResNet."""
+    resnet_width: int = 8
+    """Channels of its first stage."""
+    resnet_rate: float = 0.1
+    """Rate at the start; a tenth after half of the epochs, a hundredth after three quarters."""
+    resnet_epochs: int = 12
+    """Epochs of the ResNet."""
+    seed: int = 0
+    """Seed of all keys."""
+
+    def __post_init__(self) -> None:
+        """Check what the intervals need."""
+        check_seeds(self.seeds)
+        if list(self.learning_rates) != sorted(set(self.learning_rates)):
+            raise ValueError(f"learning_rates must rise, got {self.learning_rates}")
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """scikit-learn's digits."""
+        return cls()
+
+    @classmethod
+    def digits(cls) -> "Config":
+        """ResNet-14 of the published width on scikit-learn's digits."""
+        return cls(depth=14, resnet_width=16, resnet_epochs=20)
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """CIFAR-10 and ResNet-14 of the published width."""
+        return cls(
+            dataset="cifar10",
+            data_folder="data/cifar10",
+            width=100,
+            batch_size=128,
+            depth=14,
+            resnet_width=16,
+            resnet_epochs=160,
+        )

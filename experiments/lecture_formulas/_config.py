@@ -1,0 +1,34 @@
+"""Config of the experiment `lecture_formulas`: its fields and presets."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Small problems that tell the forms apart."""
+
+    gradient: float = 0.3
+    """Size of the constant gradient."""
+    eps: float = 1e-8
+    """Guard against division by zero."""
+    adam_steps: int = 3000
+    """Steps of Adam on the constant gradient."""
+    curvatures: tuple[float, ...] = (0.5, 1.0, 2.0, 2.1, 2.12, 2.2, 5.0, 10.0)
+    """Curvatures of the quadratics for Nesterov's look-ahead."""
+    learning_rates: tuple[float, ...] = (1e-2, 1e-4)
+    """Learning rates of Nesterov's method; the first also of the other rules."""
+    dimensions: tuple[int, ...] = (1, 10, 50, 100)
+    """Dimensions for AdaDelta."""
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """A few curvatures and dimensions."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """More of both."""
+        return cls(
+            curvatures=(0.5, 1.0, 1.5, 2.0, 2.05, 2.1, 2.12, 2.15, 2.2, 3.0, 5.0, 10.0),
+            dimensions=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+        )

@@ -1,0 +1,40 @@
+"""Config of the experiment `linear_networks`: its fields and presets."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Depths, and how many starts."""
+
+    depths: tuple[int, ...] = (2, 3, 4)
+    """Numbers of matrices."""
+    runs: int = 1000
+    """Random starts of gradient descent at each depth."""
+    searches: int = 100
+    """Ends of descent, and random starts, from which stationary points are searched."""
+    steps: int = 30_000
+    """Steps of gradient descent at most."""
+    directions: int = 20
+    """Directions in which networks leave W = 0."""
+    times: tuple[float, ...] = (20.0, 60.0, 180.0)
+    """Escape times of chains that the distances from W = 0 are chosen for, at depth 3 and more."""
+    log_times: tuple[float, ...] = (4.0, 8.0, 12.0)
+    """The same at depth 2."""
+    seed: int = 0
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """1,000 runs, 100 searches and 20 directions."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """10,000 runs, 1,000 searches, 100 directions, and starts nearer to W = 0."""
+        return cls(
+            runs=10_000,
+            searches=1000,
+            directions=100,
+            times=(20.0, 60.0, 180.0, 540.0),
+            log_times=(4.0, 8.0, 12.0, 16.0),
+        )

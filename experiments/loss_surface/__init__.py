@@ -1,0 +1,204 @@
+r"""Slices show that batch normalization widens a minimum, and how a path leaves a saddle.
+
+(1) Networks with and without batch normalization are trained on digits. Along random directions
+that are filter-normalised (`_slices`) the loss around the end is drawn, on lines and on a plane.
+Multiplying the filters in front of batch normalization by random factors leaves the network as it
+is, and so must it leave the slices; without filter normalization the same directions show another
+surface. (2) The path of training, a point an epoch, is projected on the plane of its two principal
+directions, with the share of its squared distances to the end that the plane holds, and on a random
+plane. (3) Gradient descent from small weights passes a saddle of a small tanh network with weight
+decay in float64 (`_passed_saddle`). Its extreme eigenvectors come from `saddle.extreme_eigenpairs`;
+the lowest eigenvalue is multiple, once a hidden unit, and the slice is through that vector of its
+eigenspace along which the path leaves.
+
+The loss of a network with batch normalization is that of the images of the slice with their own
+batch statistics, so it is a function of the weights alone. `pages` gives the surfaces as a page to
+turn around in a browser.
+
+Li, Xu, Taylor, Studer and Goldstein (2018), https://arxiv.org/abs/1712.09913, sections 4 and 7.
+
+Section: Landscape and saddles
+Command: python -m experiments run loss_surface
+Cost: quick 165 s of processor time with everything to compile; paper not run
+Last result: all 9 claims hold; batch normalization divides the curvature by 4.4 +- 1.8 (2026-11-27,
+quick, 2 busy cores)
+"""
+
+import jax
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ..lab import data, progress
+from ..lab.claims import Claim, at_least, at_most
+from ..lab.seed_means import mean_interval, show_mean
+from ._config import Config
+from ._network_slices import DIRECTIONS, KINDS, cut_networks
+from ._saddle_slices import ENDS, cut_saddle, saddle_claims
+from ._surface_page import surface_page
+
+__all__ = ["Config", "claims", "pages", "plot", "run"]
+
+SOURCE = "Li et al. 2018, "
+
+
+def run(config: Config) -> xr.Dataset:
+    """Train and cut the networks, then find and cut the saddle."""
+    train = data.load("digits").standardized().train
+    key = jax.random.key(config.seed)
+    cut = [cut_networks(config, kind, train, key) for kind in progress.track(KINDS, "networks")]
+    dataset = xr.concat(cut, xr.DataArray(list(KINDS), dims="kind", name="kind"), join="outer")
+    with jax.enable_x64(True):
+        return xr.merge([dataset, cut_saddle(config)], combine_attrs="no_conflicts").as_numpy()
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Judge invariance, widths, projections, and what happens at the saddle."""
+    ratio = widening(dataset)
+    mean, half = mean_interval(ratio)
+    change = dataset.rescaled_change.sel(kind=KINDS[1])
+    count = f"{dataset.sizes['seed']} networks, {dataset.sizes['direction']} lines each"
+    judged = [
+        at_most(
+            f"multiplying filters in front of batch normalization by 1/4 to 4 leaves "
+            f"filter-normalised slices as they are (largest relative change, float32, {count})",
+            SOURCE + "section 4; bound from trial runs",
+            bound=0.01,
+            measured=float(change.sel(normalised=DIRECTIONS[0]).max()),
+        ),
+        at_least(
+            "and not slices along plain directions (smallest change of the networks)",
+            SOURCE + "section 4; bound from trial runs",
+            bound=0.5,
+            measured=float(change.sel(normalised=DIRECTIONS[1]).min()),
+        ),
+        Claim(
+            f"batch normalization widens the minimum: curvature along filter-normalised lines, "
+            f"without over with ({count})",
+            "derived from Santurkar et al. 2018, figure 4",
+            "interval above 1",
+            show_mean(ratio),
+            mean - half > 1,
+        ),
+    ]
+    for kind in KINDS:
+        share = 100 * dataset.path_share.sel(kind=kind)
+        other = 100 * dataset.random_share.sel(kind=kind)
+        claim = Claim(
+            f"{kind}: two principal directions hold at least 40 % of a path's squared distances "
+            "to its end, two random ones at most 1 %",
+            SOURCE + "section 7.2 (40 to 90 %)",
+            "every seed",
+            f"{show_mean(share)} % and {show_mean(other, digits=2)} %",
+            bool((share >= 40).all() and (other <= 1).all()),
+        )
+        judged.append(claim)
+    return judged + saddle_claims(dataset)
+
+
+def line_curvature(line: xr.DataArray) -> xr.DataArray:
+    """Return the second difference at the middle of lines, per squared step."""
+    middle = line.sizes["step"] // 2
+    width = float(line.step[1] - line.step[0])
+    before, here, after = (line.isel(step=middle + i) for i in (-1, 0, 1))
+    return (before - 2 * here + after) / width**2
+
+
+def widening(dataset: xr.Dataset) -> xr.DataArray:
+    """Return each seed's curvature without batch normalization over that with it."""
+    plain, batch = (line_curvature(dataset.line.sel(kind=kind)) for kind in KINDS)
+    return plain.mean("direction") / batch.mean("direction")
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """Draw lines and planes of both kinds, the paths, and the slices through the saddle."""
+    figure = Figure(figsize=(16, 7.6))
+    (lines, *planes), (bends, *paths) = figure.subplots(2, 4)
+    for index, kind in enumerate(KINDS):
+        values = dataset.line.sel(kind=kind).stack(every=("seed", "direction"))
+        low, median, high = values.quantile([0.05, 0.5, 0.95], "every")
+        lines.plot(dataset.step, median, color=f"C{index}", label=kind)
+        lines.fill_between(dataset.step, low, high, color=f"C{index}", alpha=0.25, linewidth=0)
+    lines.set(
+        yscale="log",
+        xlabel="step, filter-normalised",
+        ylabel=f"loss (median, 5-95 % of {values.sizes['every']} lines)",
+        title="random lines",
+    )
+    lines.legend()
+    for axes, below, kind in zip(planes, paths, KINDS, strict=False):
+        at = dataset.sel(kind=kind)
+        _contours(axes, at.step, at.step, at.surface, "random plane, " + kind)
+        axes.set(xlabel="step, filter-normalised", ylabel="step, filter-normalised")
+        x, y = at.path_axes.T
+        share = 100 * float(at.path_share[0])
+        _contours(below, x, y, at.path_surface, f"path; the plane holds {share:.0f} %")
+        below.plot(*at.path.T, "o-", color="white", markersize=3, linewidth=1)
+        below.set(xlabel="first principal direction", ylabel="second")
+    _draw_saddle(planes[2], dataset)
+    for index, end in enumerate(ENDS):
+        at = dataset.sel(end=end)
+        bends.plot(at.saddle_steps, at.saddle_line, color=f"C{index}", label=end)
+        parabola = at.saddle_value + at.eigenvalue * at.saddle_steps**2 / 2
+        bends.plot(at.saddle_steps, parabola, color=f"C{index}", linestyle=":", linewidth=1)
+    bends.set(
+        ylim=(0, 2.5 * float(dataset.saddle_value)),
+        xlabel="distance along the eigenvector",
+        ylabel="loss",
+        title="at the saddle (dotted: its eigenvalues)",
+    )
+    bends.legend()
+    paths[2].plot(dataset.saddle_distance, label="distance")
+    paths[2].plot(dataset.lowest_share, label="share in lowest eigenspace")
+    paths[2].axvline(float(dataset.leaves), color="0.6", linewidth=1)
+    paths[2].set(
+        xscale="log",
+        yscale="log",
+        ylim=(0.05, 20),
+        xlabel="step of gradient descent",
+        title="the path, seen from the saddle",
+    )
+    paths[2].legend(loc="upper left")
+    figure.suptitle(
+        f"Batch normalization widens the minimum (curvature / {float(widening(dataset).mean()):.1f}"
+        "); descent leaves a saddle along its lowest eigenspace"
+    )
+    return figure
+
+
+def _contours(axes, x, y, values: xr.DataArray, title: str) -> None:
+    """Draw a surface, first axis of the values along x, in logarithmic colours."""
+    drawn = axes.contourf(x, y, np.log10(values.values.T), levels=20)
+    axes.figure.colorbar(drawn, ax=axes, label="log10 of the loss")
+    axes.set_title(title)
+
+
+def _draw_saddle(axes, dataset: xr.Dataset) -> None:
+    steps = dataset.saddle_steps
+    _contours(axes, steps, steps, dataset.saddle_surface, "extreme eigenvectors")
+    axes.plot(*dataset.saddle_path.T, color="white", linewidth=1.2)
+    axes.plot(0, 0, "X", color="black")
+    axes.set(
+        xlabel="lowest eigenvalue",
+        ylabel="highest eigenvalue",
+        xlim=(float(steps[0]), float(steps[-1])),
+        ylim=(float(steps[0]), float(steps[-1])),
+    )
+
+
+def pages(dataset: xr.Dataset) -> dict[str, str]:
+    """Return the surfaces as a page with three dimensions, by its file name."""
+    shown = {}
+    for kind in KINDS:
+        at = dataset.sel(kind=kind)
+        shown[f"path, {kind}"] = (
+            at.path_axes[:, 0], at.path_axes[:, 1], at.path_surface, at.path, at.path_loss
+        )  # fmt: skip
+        shown[f"random plane, {kind}"] = (at.step, at.step, at.surface, None, None)
+    steps = dataset.saddle_steps
+    inside = (np.abs(dataset.saddle_path) <= float(steps[-1])).all("axis").values
+    shown["saddle"] = (
+        steps, steps, dataset.saddle_surface, dataset.saddle_path[inside],
+        dataset.saddle_path_loss[inside],
+    )  # fmt: skip
+    return {"surface.html": surface_page(shown)}

@@ -1,0 +1,176 @@
+"""Networks with and without batch normalization, trained on digits, and slices of their loss."""
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from flax import nnx
+from jax.flatten_util import ravel_pytree
+
+from jaxopt_course import problems
+from jaxopt_course.nn import MLP, BatchNorm
+
+from ..lab import data
+from ._config import Config
+from ._slices import (
+    along,
+    coordinates,
+    filter_normalized,
+    plane,
+    principal_directions,
+    random_direction,
+)
+
+KINDS = ("no normalization", "batch normalization")
+DIRECTIONS = ("filter-normalised", "plain")
+
+
+def _of_data(problem: problems.Problem) -> jax.tree_util.Partial:
+    """Return the objective with its data as keywords, which an empirical loss is."""
+    assert isinstance(problem.fun, jax.tree_util.Partial)
+    return problem.fun
+
+
+def _train(config: Config, problem: problems.Problem, key: jax.Array):
+    """Return the parameters after each epoch, the start included."""
+    whole = _of_data(problem)
+    inputs, labels = whole.keywords["inputs"], whole.keywords["labels"]
+    loss = functools.partial(whole.func, state=whole.keywords["state"])
+    optimizer = optax.sgd(config.learning_rate, momentum=0.9)
+    steps = len(labels) // config.batch_size
+
+    def step(carry, chosen):
+        params, state = carry
+        gradient = jax.grad(loss)(params, inputs=inputs[chosen], labels=labels[chosen])
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    def epoch(carry, key):
+        order = jax.random.permutation(key, len(labels))[: steps * config.batch_size]
+        return jax.lax.scan(step, carry, order.reshape(steps, -1))[0], carry[0]
+
+    params = problem.init(key)
+    keys = jax.random.split(jax.random.fold_in(key, 1), config.epochs)
+    (end, _), path = jax.lax.scan(epoch, (params, optimizer.init(params)), keys)
+    return jax.tree.map(lambda leaf, last: jnp.concatenate([leaf, last[None]]), path, end)
+
+
+def rescaled(key: jax.Array, params):
+    """Multiply each filter in front of a normalization by a factor from 1/4 to 4."""
+    blocks = dict(params["blocks"])
+    for index, name in enumerate(blocks):
+        if "normalization" not in blocks[name]:
+            continue
+        kernel = blocks[name]["layer"]["kernel"]
+        drawn = jax.random.uniform(jax.random.fold_in(key, index), kernel.shape[-1:])
+        factors = 4 ** (2 * drawn - 1)
+        layer = blocks[name]["layer"] | {"kernel": kernel * factors[None]}
+        blocks[name] = blocks[name] | {"layer": layer}
+    return params | {"blocks": blocks}
+
+
+def _directions(name: str, key: jax.Array, params):
+    """Draw a direction, filter-normalised or as long as all the weights together."""
+    drawn = random_direction(key, params)
+    if name == "filter-normalised":
+        return drawn
+    kernels = filter_normalized(params, params)
+    plain = jax.tree.map(
+        lambda leaf, noise: noise * (leaf.ndim > 1), params, optax.tree.random_like(key, params)
+    )
+    return optax.tree.scale(optax.tree.norm(kernels) / optax.tree.norm(plain), plain)
+
+
+def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -> xr.Dataset:
+    """Train the networks of one kind and cut their loss."""
+
+    def build(key):
+        return MLP(
+            (64, *[config.width] * config.layers, 10),
+            normalization=None if kind == KINDS[0] else BatchNorm,
+            rngs=nnx.Rngs(key),
+        )
+
+    images = train.images.reshape(len(train.labels), -1)
+    batch = kind != KINDS[0]
+    with warnings.catch_warnings():
+        # That the loss is no mean over examples with batch statistics is meant so here.
+        warnings.simplefilter("ignore", UserWarning)
+        problem = problems.empirical_loss(build, images, train.labels, train=batch)
+    whole = _of_data(problem)
+    few = jax.tree_util.Partial(
+        whole.func,
+        **whole.keywords
+        | {"inputs": images[: config.images], "labels": train.labels[: config.images]},
+    )
+    steps = jnp.linspace(-1, 1, config.points)
+    keys = jax.random.split(key, config.seeds)
+    paths = jax.jit(jax.vmap(lambda key: _train(config, problem, key)))(keys)
+    ends = jax.tree.map(lambda leaf: leaf[:, -1], paths)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def lines(name, fun, params, keys):
+        def line(key):
+            return along(fun, params, _directions(name, key, params), steps)
+
+        return jax.lax.map(line, keys)
+
+    line_keys = jax.random.split(jax.random.fold_in(key, 1), config.directions)
+    values, changes = [], []
+    for seed in range(config.seeds):
+        params = jax.tree.map(lambda leaf, seed=seed: leaf[seed], ends)
+        values.append(lines(DIRECTIONS[0], few, params, line_keys))
+        if batch:
+            other = rescaled(jax.random.fold_in(key, seed), params)
+            plain = lines(DIRECTIONS[1], few, params, line_keys)
+            moved = [lines(name, few, other, line_keys) for name in DIRECTIONS]
+            pairs = zip((values[-1], plain), moved, strict=True)
+            changes.append([float(jnp.max(jnp.abs(b - a) / a)) for a, b in pairs])
+
+    flat = np.asarray(jax.vmap(jax.vmap(lambda p: ravel_pytree(p)[0]))(paths))
+    found = {
+        "line": (("seed", "direction", "step"), np.array(values)),
+        "train_loss": ("seed", jax.vmap(few)(ends)),
+        **_path_in_planes(config, few, paths, flat, line_keys),
+    }
+    if batch:
+        found["rescaled_change"] = (("seed", "normalised"), np.array(changes))
+    return xr.Dataset(found, coords={"step": steps, "normalised": list(DIRECTIONS)})
+
+
+def _path_in_planes(config: Config, fun, paths, flat: np.ndarray, keys: jax.Array) -> dict:
+    """Cut through the first network along random and principal directions; project the paths."""
+    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0, 0], paths))[1]
+    shares, random_shares = [], []
+    rng = np.random.default_rng(config.seed)
+    for path in flat:
+        squares = np.sum((path - path[-1]) ** 2)
+        pair = np.linalg.qr(rng.normal(size=(path.shape[1], 2)))[0].T
+        for kept, directions in ((shares, principal_directions(path)), (random_shares, pair)):
+            kept.append(np.sum(coordinates(path, path[-1], directions)[0] ** 2) / squares)
+    end = jax.tree.map(lambda leaf: leaf[0, -1], paths)
+    steps = jnp.linspace(-1, 1, config.points)
+    cut = jax.jit(plane)
+    pair = [random_direction(key, end) for key in keys[:2]]
+    directions = principal_directions(flat[0])
+    seen, _ = coordinates(flat[0], flat[0, -1], directions)
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    margin = 0.15 * max(high - low)
+    axes = np.linspace(low - margin, high + margin, config.points)
+    principal = [unravel(jnp.asarray(direction)) for direction in directions]
+    return {
+        "surface": (("row", "column"), cut(fun, end, *pair, steps, steps)),
+        "path_surface": (
+            ("row", "column"),
+            cut(fun, end, *principal, jnp.asarray(axes[:, 0]), jnp.asarray(axes[:, 1])),
+        ),
+        "path_axes": (("row", "axis"), axes),
+        "path": (("epoch", "axis"), seen),
+        "path_loss": ("epoch", jax.vmap(fun)(jax.tree.map(lambda leaf: leaf[0], paths))),
+        "path_share": ("seed", np.array(shares)),
+        "random_share": ("seed", np.array(random_shares)),
+    }

@@ -1,0 +1,63 @@
+"""Config of the experiment `normalization`: its fields and presets."""
+
+import dataclasses
+
+from ..lab.seed_means import check_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Networks and training."""
+
+    dataset: str = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: str | None = None
+    """Folder of the published files, for data that are not embedded."""
+    seeds: int = 10
+    """Networks of each kind."""
+    batch_sizes: tuple[int, ...] = (32, 16, 8, 4, 2)
+    """Examples a step, falling."""
+    widths: tuple[int, ...] = (8, 16)
+    """Channels of the convolutions."""
+    groups: int = 4
+    """Groups of group normalization."""
+    learning_rate: float = 0.1
+    """Rate of the first step at batch 32; it is proportional to the batch."""
+    epochs: int = 8
+    """Epochs of the ConvNets."""
+    critic_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the critic's hidden layers."""
+    critic_epochs: int = 40
+    """Epochs of the critics."""
+    penalty: float = 10.0
+    """Weight of the gradient penalty."""
+    seed: int = 0
+    """Seed of all keys."""
+
+    def __post_init__(self) -> None:
+        """Check what the claims need."""
+        check_seeds(self.seeds)
+        if len(self.batch_sizes) < 2 or list(self.batch_sizes) != sorted(self.batch_sizes)[::-1]:
+            raise ValueError(f"batch_sizes must fall, got {self.batch_sizes}")
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """Three of the batch sizes on scikit-learn's digits."""
+        return cls(batch_sizes=(32, 8, 2), epochs=4, critic_epochs=30)
+
+    @classmethod
+    def digits(cls) -> "Config":
+        """All five batch sizes, twice as long."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """CIFAR-10 (the paper: ImageNet), 32 groups and a wider network."""
+        return cls(
+            dataset="cifar10",
+            data_folder="data/cifar10",
+            widths=(64, 128, 256),
+            groups=32,
+            epochs=30,
+            critic_hidden=(512, 512),
+        )

@@ -1,0 +1,61 @@
+"""Config of the experiment `pretraining`: its fields and presets."""
+
+import dataclasses
+
+from ..lab.seed_means import check_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Network, pre-training and fine-tuning."""
+
+    dataset: str = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: str | None = None
+    """Folder of the published files, for data that are not embedded."""
+    seeds: int = 10
+    """Halves of the classes, each with its own networks."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers."""
+    epochs: int = 20
+    """Epochs of pre-training, by SGD with momentum 0.9."""
+    learning_rate: float = 0.05
+    """Its learning rate."""
+    batch_size: int = 50
+    """Its examples a step."""
+    labels: tuple[int, ...] = (1, 3, 10, 30)
+    """Labels of each class in fine-tuning; increasing."""
+    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
+    """Learning rates of fine-tuning, by SGD with momentum 0.9 on all examples at once."""
+    steps: int = 200
+    """Steps of fine-tuning; a multiple of 20."""
+    seed: int = 0
+    """Seed of all keys."""
+
+    def __post_init__(self) -> None:
+        """Check what the claims need."""
+        check_seeds(self.seeds)
+        if len(self.labels) < 2 or list(self.labels) != sorted(set(self.labels)):
+            raise ValueError(f"labels must be at least two increasing numbers, got {self.labels}")
+        if self.steps < 20 or self.steps % 20:
+            raise ValueError(f"steps must be a multiple of 20, got {self.steps}")
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """scikit-learn's digits."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """CIFAR-10 with a wider network and up to a thousand labels a class."""
+        return cls(
+            dataset="cifar10",
+            data_folder="data/cifar10",
+            hidden=(512, 512),
+            epochs=60,
+            learning_rate=0.01,
+            batch_size=128,
+            labels=(10, 30, 100, 300, 1000),
+            learning_rates=(0.003, 0.01, 0.03),
+            steps=1000,
+        )

@@ -1,0 +1,65 @@
+"""Config of the experiment `spectrum`: its fields and presets."""
+
+import dataclasses
+
+from ..lab.seed_means import check_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Networks, training and what is measured."""
+
+    seeds: int = 3
+    """Networks of each kind."""
+    hidden: tuple[int, ...] = (24, 24)
+    """Widths of the hidden tanh layers."""
+    images: int = 500
+    """Training images."""
+    rates: tuple[float, ...] = (0.1, 0.2)
+    """Learning rates without batch normalization."""
+    normalized_rates: tuple[float, ...] = (0.2, 0.4)
+    """As many with it, larger ones, since it makes the Hessian smaller."""
+    steps: int = 2000
+    """Steps of gradient descent."""
+    records: int = 20
+    """Times at which the sharpness is measured; the first is also the spectrum's early time."""
+    outliers: int = 20
+    """Largest eigenvalues among which outliers are looked for."""
+    lanczos_steps: int = 60
+    """Of each probe of the density."""
+    probes: int = 4
+    """Random vectors of the density."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what the intervals and the arrays need."""
+        check_seeds(self.seeds)
+        if len(self.rates) != len(self.normalized_rates):
+            raise ValueError(
+                f"normalized_rates must be as many as rates, got {self.normalized_rates} and "
+                f"{self.rates}"
+            )
+        if self.records < 1 or self.steps % self.records:
+            raise ValueError(
+                f"steps must be a multiple of records, got {self.steps} and {self.records}"
+            )
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """Small networks, 500 images."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """Wider networks on all digits, smaller rates, more steps and probes."""
+        return cls(
+            seeds=5,
+            hidden=(100, 100),
+            images=1500,
+            rates=(0.05, 0.1, 0.2),
+            normalized_rates=(0.1, 0.2, 0.4),
+            steps=10_000,
+            records=100,
+            lanczos_steps=100,
+            probes=10,
+        )

@@ -1,0 +1,65 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.lab import cli, completion
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("", {"list", "run", "show", "report", "completion"}),
+        ("r", {"run", "report"}),
+        ("completion ", {"bash", "zsh"}),
+        ("run ", {"toy", "other", "all"}),
+        ("run toy ", {"other", "all"}),
+        ("show t", {"toy"}),
+        ("run toy --preset ", {"quick", "paper"}),
+        ("run all --preset p", {"paper"}),
+        ("run toy --s", {"--size", "--seed"}),
+        ("show toy --s", set()),
+        ("show toy --o", {"--out", "--open"}),
+        ("list -", {"--out"}),
+        ("run toy --out ", set()),
+        ("run toy --size ", set()),
+    ],
+)
+def test_what_can_come_next_is_offered(toys, typed, expected):
+    assert set(completion.words(typed.split(" "), toys)) == expected
+
+
+def test_every_command_is_offered(toys, capsys):
+    for command in completion.COMMANDS:
+        cli.main([command, "--help"], package=toys)
+        assert "unknown command" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash to try its completion")
+def test_bash_completes_and_leaves_other_programs_alone(tmp_path):
+    source = tmp_path / "completion"
+    source.write_text(completion.script("bash"))
+    ask = """
+        source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _experiments; echo "${COMPREPLY[@]}"
+    """
+
+    def complete(*typed):
+        done = subprocess.run(
+            ["bash", "-c", ask, "bash", source, *typed],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert complete(sys.executable, "-m", "experiments", "run", "stat") == ["stationary_points"]
+    assert complete(sys.executable, "-m", "pip", "ins") == []
