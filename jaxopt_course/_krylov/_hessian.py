@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+
+from jaxopt_course._ravel import ravel
 
 Operator = Callable[[jax.Array], jax.Array]
 
@@ -51,7 +52,7 @@ def flatten(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
         The vector, and the function that takes such a vector back to a tree with the leaves'
         own shapes and dtypes.
     """
-    flat, unravel = ravel_pytree(tree)
+    flat, unravel = ravel(tree)
     stored = flat.dtype
     return (
         flat.astype(jnp.promote_types(stored, jnp.float32)),

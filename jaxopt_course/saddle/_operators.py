@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _krylov
+from jaxopt_course._ravel import ravel
 from jaxopt_course.saddle._inspect import inspect_objective
 
 
@@ -46,8 +46,8 @@ def curvature_operator(fun: Callable[[Any], jax.Array], x: chex.ArrayTree) -> Cu
             return _krylov.flatten(product(unravel(v)))[0].astype(flat.dtype)
     else:
         _, operator = _krylov.flat_hessian(fun, x)
-    wide = jax.tree.map(lambda leaf: jnp.zeros(jnp.shape(leaf), flat.dtype), x)
-    return Curvature(jnp.zeros_like(flat), _precise(operator), ravel_pytree(wide)[1])
+    wide = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, flat.dtype), x)
+    return Curvature(jnp.zeros_like(flat), _precise(operator), ravel(wide)[1])
 
 
 def _precise(operator: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:

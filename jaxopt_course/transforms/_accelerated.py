@@ -154,7 +154,9 @@ def perturbed_accelerated_gradient_descent(
         accelerated = _axpy(-jnp.asarray(rate), gradient_at_y, y)
 
         back = jax.tree.map(jnp.subtract, x, y)
-        tangent = value_at_y + jnp.asarray(optax.tree.vdot(gradient_at_y, back), dtype)
+        # No dot product: over leaves sharded on explicit axes it would need an annotation.
+        slope = optax.tree.sum(jax.tree.map(jnp.multiply, gradient_at_y, back))
+        tangent = value_at_y + jnp.asarray(slope, dtype)
         allowed = jnp.asarray(gamma, dtype) / 2 * optax.tree.norm(back, squared=True).astype(dtype)
         rounding = 4 * jnp.finfo(dtype).eps * (jnp.abs(value_at_x) + jnp.abs(value_at_y))
         # At v = 0 the two sides are equal, and inf * 0 is NaN: strict, and false for NaN.

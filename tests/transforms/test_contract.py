@@ -297,6 +297,38 @@ def test_sharded_parameters_are_updated_as_they_lie(case):
     chex.assert_trees_all_close(updates, case.first_updates(start()), rtol=1e-4, atol=1e-6)
 
 
+@EVERY_CASE
+def test_within_a_mesh_of_explicit_axes_a_step_keeps_types_and_shardings(case):
+    params = in_rows(AxisType.Explicit)
+    optimizer = case.make()
+
+    def types(tree):
+        # None, of what is made of constants, stands for no sharding.
+        return jax.tree.map(
+            lambda leaf: (
+                leaf.shape,
+                leaf.dtype,
+                "rows" in str(leaf.sharding and leaf.sharding.spec),
+            ),
+            tree,
+        )
+
+    with jax.set_mesh(params["matrix"].sharding.mesh):
+        before = jax.eval_shape(optimizer.init, params)
+        updates, after = jax.eval_shape(partial(step, optimizer), params, before)
+    assert types(updates) == types(jax.eval_shape(lambda params: params, params))
+    assert types(after) == types(before)
+
+
+@pytest.mark.parametrize("case", [*CURVATURE, *LINKS[-2:]], ids=str)
+def test_within_a_mesh_of_explicit_axes_curvature_gives_the_same_updates(case):
+    params = in_rows(AxisType.Explicit)
+    with jax.set_mesh(params["matrix"].sharding.mesh):
+        updates = case.first_updates(params)
+    assert updates["matrix"].sharding.is_equivalent_to(params["matrix"].sharding, 2)
+    chex.assert_trees_all_close(updates, case.first_updates(start()), rtol=1e-4, atol=1e-6)
+
+
 @EVERY_OPTIMIZER
 def test_the_objective_decreases(case):
     optimizer = case.make()

@@ -1,0 +1,85 @@
+"""Within `jax.set_mesh`, axes of both kinds: results as without a mesh, shardings kept.
+
+Types and shardings are held on eight devices, where tracing is enough; values on two, as
+collectives of many devices on few cores may starve, and XLA then ends the process.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxopt_course import saddle
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+DATA = {"x": RNG.standard_normal((16, 8)), "y": np.sin(np.arange(16.0))}
+POINT = {"w": RNG.standard_normal((8, 3)), "o": RNG.standard_normal((3,)), "b": 0.5}
+SPECS = {"w": PartitionSpec("d"), "o": PartitionSpec(), "b": PartitionSpec()}
+BOTH_KINDS = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+
+
+def loss(params, batch):
+    # A contraction over a sharded axis has to say what it gives; without a mesh it must not.
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    wanted = {"out_sharding": PartitionSpec("d")} if explicit else {}
+    w = jax.sharding.reshard(params["w"], PartitionSpec()) if explicit else params["w"]
+    out = jnp.tanh(jnp.matmul(batch["x"], w, **wanted)) @ params["o"]
+    return jnp.mean((out - batch["y"]) ** 2) + params["b"] ** 4 + jnp.sum(params["w"] ** 4)
+
+
+def curvature(data, params):
+    """What the curvature functions find, and as which pytrees."""
+    fun = functools.partial(loss, batch=data)
+    pairs = saddle.extreme_eigenpairs(fun, params, which="both", key=KEY, basis_size=8)
+    probing = {"num_probes": 6, "key": KEY}
+    density = saddle.spectral_density(fun, params, num_steps=3, num_probes=2, key=KEY)
+    return {
+        "like params": {
+            "hvp": saddle.hvp(fun, params, params),
+            "diagonal": saddle.diagonal(fun, params, method="diag++", **probing).value,
+        },
+        "rows like params": pairs.eigenvectors,
+        "numbers": {
+            "eigenvalues": pairs.eigenvalues,
+            "trace": saddle.trace(fun, params, method="hutch++", **probing).value,
+            "nodes": density.nodes,
+        },
+    }
+
+
+def placed(mesh):
+    """Data and parameters sharded over the mesh."""
+    params = jax.device_put(
+        jax.tree.map(jnp.asarray, POINT), jax.tree.map(lambda s: NamedSharding(mesh, s), SPECS)
+    )
+    rows = NamedSharding(mesh, PartitionSpec("d"))
+    return jax.device_put(jax.tree.map(jnp.asarray, DATA), rows), params
+
+
+def names(leaf):
+    """The axes that a traced array is sharded over, dimension by dimension."""
+    spec = () if leaf.sharding is None else leaf.sharding.spec
+    return (*spec, *[None] * (leaf.ndim - len(spec)))
+
+
+def test_curvature_is_sharded_like_the_parameters():
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        found = jax.tree.map(names, jax.eval_shape(curvature, *placed(mesh)))
+    expected = {"w": ("d", None), "o": (None,), "b": ()}
+    assert all(tree == expected for tree in found["like params"].values())
+    assert found["rows like params"] == {leaf: (None, *axes) for leaf, axes in expected.items()}
+    assert not any(any(axes) for axes in found["numbers"].values())
+
+
+@BOTH_KINDS
+def test_curvature_has_the_values_that_it_has_without_a_mesh(kind, x64):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        found = jax.jit(curvature)(*placed(mesh))
+    expected = jax.jit(curvature)(*jax.tree.map(jnp.asarray, (DATA, POINT)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-9), found, expected)
