@@ -6,7 +6,7 @@ turns an objective on any pytree into such an operator. One algorithm a file:
     hessian     Hessian-vector products, and Hessians as operators on flat vectors
     lanczos     orthonormal Krylov bases that survive exhausted subspaces
     eigenpairs  extreme eigenpairs by thick restarts, with residuals measured afresh
-    restarts    those restarts
+    model       the quadratic model of an objective on a space, in an eigenbasis of its Hessian
     bounds      how far a Lanczos run from a random start can be from the end of the spectrum
     steihaug    conjugate gradients truncated at a trust region or at negative curvature
     secular     exact minimisers of the trust-region and of the cubic model, hard case included
@@ -22,9 +22,11 @@ from jaxopt_course._krylov._bounds import (
 )
 from jaxopt_course._krylov._eigenpairs import (
     Eigenpairs,
+    Projection,
     extreme_eigenpairs,
 )
 from jaxopt_course._krylov._hessian import (
+    Operator,
     dense,
     flat_hessian,
     flatten,
@@ -40,7 +42,10 @@ from jaxopt_course._krylov._lanczos import (
     orthogonal_direction,
     tridiagonal,
 )
-from jaxopt_course._krylov._restarts import Projection
+from jaxopt_course._krylov._model import (
+    EigenModel,
+    eigen_model,
+)
 from jaxopt_course._krylov._secular import (
     cubic_minimizer,
     trust_region_minimizer,
@@ -51,12 +56,15 @@ from jaxopt_course._krylov._steihaug import (
 )
 
 __all__ = [
+    "EigenModel",
     "Eigenpairs",
     "Krylov",
+    "Operator",
     "Projection",
     "TruncatedCG",
     "cubic_minimizer",
     "dense",
+    "eigen_model",
     "empty_krylov",
     "extend",
     "extreme_eigenpairs",

@@ -16,11 +16,6 @@ from jaxopt_course.saddle._curvature import (
     gauss_newton_product,
     hvp,
 )
-from jaxopt_course.saddle._degenerate import Evidence
-from jaxopt_course.saddle._density import (
-    SpectralDensity,
-    spectral_density,
-)
 from jaxopt_course.saddle._escape import (
     EscapeRecord,
     EscapeRuns,
@@ -31,6 +26,11 @@ from jaxopt_course.saddle._objectives import (
     MeanOverBatches,
     mean_over_batches,
 )
+from jaxopt_course.saddle._point import (
+    Evidence,
+    Kind,
+    StationaryPoint,
+)
 from jaxopt_course.saddle._search import (
     Census,
     Outcome,
@@ -38,14 +38,14 @@ from jaxopt_course.saddle._search import (
     find,
 )
 from jaxopt_course.saddle._stationary import (
-    Kind,
-    StationaryPoint,
     classify,
     min_eigenvalue,
 )
 from jaxopt_course.saddle._stochastic import (
     Estimate,
+    SpectralDensity,
     diagonal,
+    spectral_density,
     trace,
 )
 from jaxopt_course.saddle._stop import Stop

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _krylov
-from jaxopt_course.saddle._kind import Kind
+from jaxopt_course.saddle._point import Kind
 
 FlatFunction = Callable[[jax.Array], jax.Array]
 

@@ -1,10 +1,59 @@
-"""What is returned of a classified point."""
+"""What is said of a point: its kind, the curvature behind that, and what was tried beyond it."""
+
+import enum
+from typing import Any
 
 import chex
 import flax.struct
 import jax
 
-from jaxopt_course.saddle._degenerate import Evidence
+
+class Kind(enum.IntEnum):
+    """What a point is; the values are what `StationaryPoint.kind` holds as int32."""
+
+    NOT_STATIONARY = 0
+    MINIMUM = 1
+    MAXIMUM = 2
+    STRICT_SADDLE = 3
+    NON_STRICT_SADDLE = 4
+    DEGENERATE = 5
+
+
+@flax.struct.dataclass
+class Evidence:
+    """What was tried beyond the Hessian, and what came of it.
+
+    Taylor coefficients are those of the reduced function g(t u), u a unit vector of the null space.
+
+    Attributes:
+        order: The order of derivatives that decided, int32: 2 the Hessian, 3 and 4 the coefficients
+            below, from 5 on the slope of the descent over the radius of the sphere; 0 if nothing
+            did, or if the function is flat.
+        cubic_minimum: Smallest c3(u) found; as c3 is odd, minus the largest.
+        quartic_minimum: Smallest c4(u) found.
+        quartic_maximum: Largest c4(u) found.
+        radii: Of the spheres in the null space, shape `(6,)`.
+        sphere_minimum: Smallest g - g(0) found on each, shape `(6,)`.
+        sphere_maximum: The largest, shape `(6,)`.
+        flat: Whether g is constant, up to rounding, in every direction tried.
+        descent: The lowest value found minus the value at `base`, or 0 if none is lower beyond
+            rounding: a certificate that `base` is no minimum.
+        descent_point: Where that is, a pytree like the parameters; `base` where there is none.
+        base: The point examined: `x`, moved within the non-zero directions of its Hessian to where
+            the gradient vanishes in them.
+    """
+
+    order: jax.Array
+    cubic_minimum: jax.Array
+    quartic_minimum: jax.Array
+    quartic_maximum: jax.Array
+    radii: jax.Array
+    sphere_minimum: jax.Array
+    sphere_maximum: jax.Array
+    flat: jax.Array
+    descent: jax.Array
+    descent_point: Any
+    base: Any
 
 
 @flax.struct.dataclass

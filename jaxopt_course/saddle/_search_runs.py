@@ -26,7 +26,6 @@ from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
 from jaxopt_course._engine._lanes import RUNNING
 from jaxopt_course.saddle._search_steps import RULES, agreement, fall_of_norm, newton_step
-from jaxopt_course.transforms._second_order import EigenModel, eigen_model
 
 
 class Outcome(enum.IntEnum):
@@ -200,7 +199,7 @@ def _advance(
     run, _ = standing
     gradient_fun = jax.grad(fun)
     gradient, operator = _krylov.flat_hessian(fun, run.x)
-    model = eigen_model(operator, gradient)
+    model = _krylov.eigen_model(operator, gradient)
     run, reason = _judge(method, limits, run, model, start, wanted)
     going = reason == RUNNING
 
@@ -234,14 +233,19 @@ def _short(x: jax.Array) -> jax.Array:
     return jnp.finfo(x.dtype).eps ** 0.25 * (1 + jnp.max(jnp.abs(x)))
 
 
-def _hardly_curved(model: EigenModel) -> jax.Array:
+def _hardly_curved(model: _krylov.EigenModel) -> jax.Array:
     """Return which eigenvalues have no sign that could be trusted."""
     sizes = jnp.abs(model.eigenvalues)
     return sizes <= jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
 
 
 def _judge(
-    method: str, limits: Limits, run: Run, model: EigenModel, start: jax.Array, wanted: jax.Array
+    method: str,
+    limits: Limits,
+    run: Run,
+    model: _krylov.EigenModel,
+    start: jax.Array,
+    wanted: jax.Array,
 ) -> tuple[Run, jax.Array]:
     """Measure where a run is, and end it if it has arrived or can go no further."""
     info = jnp.finfo(run.x.dtype)

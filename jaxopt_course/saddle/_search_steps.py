@@ -29,7 +29,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _krylov
-from jaxopt_course.transforms._second_order import EigenModel, eigen_model
 
 Gradient = Callable[[jax.Array], jax.Array]
 
@@ -48,10 +47,10 @@ class Proposal(NamedTuple):
     decrease: jax.Array
 
 
-Rule = Callable[[Gradient, jax.Array, EigenModel, jax.Array, jax.Array], Proposal]
+Rule = Callable[[Gradient, jax.Array, _krylov.EigenModel, jax.Array, jax.Array], Proposal]
 
 
-def newton_step(model: EigenModel) -> jax.Array:
+def newton_step(model: _krylov.EigenModel) -> jax.Array:
     """Return the coefficients of -H^{-1} g, zero in the directions in which H is singular."""
     size = jnp.max(jnp.abs(model.eigenvalues))
     # Not >=, or the zero matrix is regular. On a manifold of stationary points rounding divided by
@@ -61,7 +60,7 @@ def newton_step(model: EigenModel) -> jax.Array:
 
 
 def newton(
-    _: Gradient, x: jax.Array, model: EigenModel, radius: jax.Array, index: jax.Array
+    _: Gradient, x: jax.Array, model: _krylov.EigenModel, radius: jax.Array, index: jax.Array
 ) -> Proposal:
     """Propose Newton's step for g = 0, shortened to the radius."""
     del x, index
@@ -71,7 +70,7 @@ def newton(
 
 
 def levenberg_marquardt(
-    _: Gradient, x: jax.Array, model: EigenModel, radius: jax.Array, index: jax.Array
+    _: Gradient, x: jax.Array, model: _krylov.EigenModel, radius: jax.Array, index: jax.Array
 ) -> Proposal:
     """Propose the least-squares step for g + H s = 0 within the radius."""
     del x, index
@@ -82,7 +81,7 @@ def levenberg_marquardt(
 
 
 def gradient_norm(
-    gradient: Gradient, x: jax.Array, model: EigenModel, radius: jax.Array, index: jax.Array
+    gradient: Gradient, x: jax.Array, model: _krylov.EigenModel, radius: jax.Array, index: jax.Array
 ) -> Proposal:
     """Propose the trust-region Newton step for the minimization of |g|^2 / 2."""
     del index
@@ -91,7 +90,7 @@ def gradient_norm(
         return jnp.sum(jnp.square(gradient(x))) / 2
 
     slope, operator = _krylov.flat_hessian(half_square, x)
-    of_norm = eigen_model(operator, slope)
+    of_norm = _krylov.eigen_model(operator, slope)
     step = _krylov.trust_region_minimizer(of_norm.eigenvalues, of_norm.gradient, radius=radius)
     change = of_norm.gradient @ step + of_norm.eigenvalues @ step**2 / 2
     step = step @ of_norm.vectors
@@ -99,7 +98,7 @@ def gradient_norm(
 
 
 def eigenvector_following(
-    _: Gradient, x: jax.Array, model: EigenModel, radius: jax.Array, index: jax.Array
+    _: Gradient, x: jax.Array, model: _krylov.EigenModel, radius: jax.Array, index: jax.Array
 ) -> Proposal:
     """Propose the trust-region step on the image function for the wanted index."""
     del x
@@ -112,7 +111,7 @@ def eigenvector_following(
     return _propose(model, jnp.zeros_like(step).at[order].set(step))
 
 
-def _propose(model: EigenModel, coefficients: jax.Array) -> Proposal:
+def _propose(model: _krylov.EigenModel, coefficients: jax.Array) -> Proposal:
     """Return the step that has these coefficients in H's eigenbasis."""
     expected = model.gradient + model.eigenvalues * coefficients
     return Proposal(

@@ -15,24 +15,32 @@ from the global minima of a linear network with three layers, which form a manif
 tolerance below that distance finds a saddle with ten negative eigenvalues; there are none.
 
 Lee, Simchowitz, Jordan and Recht (2016), Definition 1 and 2, https://arxiv.org/abs/1602.04915;
-beyond the Hessian see `degenerate.py`.
+beyond the Hessian see `_degenerate.py`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
+from jaxopt_course import _batching
 from jaxopt_course._checks import check_count, check_key, check_non_negative, check_one_of
-from jaxopt_course.saddle._classified import classify_unchecked, ravel_wide
-from jaxopt_course.saddle._dense import dense_hessian
+from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
+from jaxopt_course.saddle._dense import dense_hessian, dense_spectrum, kind_by_hessian, oriented
 from jaxopt_course.saddle._inspect import inspect_objective
-from jaxopt_course.saddle._kind import Kind as Kind
-from jaxopt_course.saddle._point import StationaryPoint as StationaryPoint
+from jaxopt_course.saddle._matrix_free import classify_matrix_free
+from jaxopt_course.saddle._point import Kind, StationaryPoint
 
 Objective = Callable[[Any], jax.Array]
+
+# Up to this many parameters the dense Hessian and its decomposition take seconds.
+_DENSE = 2000
+# Members of a batch that are examined beyond the Hessian together.
+_BLOCK = 8
 
 
 def classify(
@@ -131,6 +139,144 @@ def classify(
     )
 
 
+def classify_unchecked(
+    fun: Callable[[Any], jax.Array],
+    x: chex.ArrayTree,
+    *,
+    gradient_tolerance: chex.Numeric | None = None,
+    eigenvalue_tolerance: chex.Numeric | None = None,
+    order: int = 2,
+    method: str = "auto",
+    null_space: Callable[[Any], Any] | chex.ArrayTree | None = None,
+    key: chex.PRNGKey | None = None,
+    num_eigenvalues: int = 4,
+    failure_probability: float = 1e-3,
+    num_starts: int = 16,
+) -> StationaryPoint:
+    """`classify` without the checks: a search that classifies many points inspects `fun` once."""
+    flat, unravel = ravel_wide(x)
+
+    def flat_fun(flat):
+        return fun(unravel(flat))
+
+    directions = None
+    if null_space is not None:
+        directions = flat_directions(null_space, x, unravel)
+
+    if method == "lanczos" or (method == "auto" and order == 2 and flat.size > _DENSE):
+        return classify_matrix_free(
+            flat_fun,
+            flat,
+            unravel,
+            gradient_tolerance=gradient_tolerance,
+            eigenvalue_tolerance=eigenvalue_tolerance,
+            directions=directions,
+            key=jax.random.key(0) if key is None else key,
+            num_eigenvalues=min(num_eigenvalues, flat.size),
+            failure_probability=failure_probability,
+        )
+    return _classify_dense(
+        flat_fun,
+        flat,
+        unravel,
+        gradient_tolerance=gradient_tolerance,
+        eigenvalue_tolerance=eigenvalue_tolerance,
+        directions=directions,
+        order=order,
+        key=key,
+        num_starts=num_starts,
+    )
+
+
+def _classify_dense(
+    fun: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    unravel: Callable[[jax.Array], Any],
+    *,
+    gradient_tolerance: chex.Numeric | None,
+    eigenvalue_tolerance: chex.Numeric | None,
+    directions: Callable[[jax.Array], jax.Array] | None,
+    order: int,
+    key: jax.Array | None,
+    num_starts: int,
+) -> StationaryPoint:
+    """Classification by all eigenvalues, and beyond them; `x` is a vector, as `classify` says."""
+    # The Hessian's verdict.
+    spectrum = dense_spectrum(
+        fun,
+        x,
+        eigenvalue_tolerance=eigenvalue_tolerance,
+        directions=None if directions is None else directions(x),
+    )
+    eps = float(jnp.finfo(x.dtype).eps)
+    size = jnp.max(jnp.abs(spectrum.eigenvalues))
+    if gradient_tolerance is None:
+        gradient_tolerance = eps ** (2 / 3) * size * (1 + jnp.max(jnp.abs(x)))
+    gradient_tolerance = jnp.asarray(gradient_tolerance, x.dtype)
+    gradient_norm = jnp.linalg.norm(spectrum.gradient)
+    # A gradient that is NaN is not small.
+    kind, negative, positive = kind_by_hessian(spectrum, gradient_norm <= gradient_tolerance)
+    nullity = x.size - negative - positive
+    direction = oriented(spectrum.eigenvectors[:, 0])
+    rounding = x.size * eps * size
+    point = StationaryPoint(
+        kind=kind,
+        index=negative,
+        nullity=nullity,
+        eigenvalues=spectrum.eigenvalues,
+        min_eigenvalue=spectrum.eigenvalues[0],
+        escape_direction=unravel(direction),
+        gradient_norm=gradient_norm,
+        gradient_tolerance=gradient_tolerance,
+        eigenvalue_tolerance=spectrum.tolerance,
+        min_eigenvalue_error=rounding,
+        min_eigenvalue_bound=spectrum.eigenvalues[0] - rounding,
+        failure_probability=jnp.zeros((), x.dtype),
+        kantorovich=spectrum.kantorovich,
+        hessian_lipschitz=spectrum.lipschitz,
+        null_space_residual=spectrum.known_residual,
+        null_space_used=jnp.any(spectrum.known),
+        finite=jnp.all(jnp.isfinite(spectrum.eigenvalues)) & jnp.isfinite(gradient_norm),
+    )
+    if order == 2:
+        return point
+
+    # Where it leaves the point undecided, what higher derivatives and values say.
+    look_further = _batching.update_where(
+        lambda _, x, spectrum, tolerance: examine(
+            fun,
+            x,
+            spectrum,
+            eigenvalue_tolerance=eigenvalue_tolerance,
+            gradient_tolerance=tolerance,
+            directions=directions,
+            key=key,
+            num_starts=num_starts,
+        ),
+        block=_BLOCK,
+    )
+    unexamined = Examined(kind, negative, nullity, direction, no_evidence(x, kind))
+    found = look_further(kind == Kind.DEGENERATE, unexamined, x, spectrum, gradient_tolerance)
+    return dataclasses.replace(
+        point,
+        kind=found.kind,
+        index=found.index,
+        nullity=found.nullity,
+        escape_direction=unravel(found.escape_direction),
+        evidence=dataclasses.replace(
+            found.evidence,
+            descent_point=unravel(found.evidence.descent_point),
+            base=unravel(found.evidence.base),
+        ),
+    )
+
+
+def ravel_wide(x: chex.ArrayTree) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """Ravel `x` into one vector in the widest dtype of its leaves, float32 at least."""
+    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x))
+    return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), x))
+
+
 def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
     """Return the smallest eigenvalue of the Hessian of `fun` at `x`, by the dense Hessian.
 
@@ -152,3 +298,29 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
     inspect_objective("fun", fun, x)
     flat, unravel = ravel_wide(x)
     return jnp.linalg.eigvalsh(dense_hessian(lambda flat: fun(unravel(flat)), flat))[0]
+
+
+def flat_directions(
+    null_space: Any, x: chex.ArrayTree, unravel: Callable[[jax.Array], Any]
+) -> Callable[[jax.Array], jax.Array]:
+    """Turn what `classify` takes as `null_space` into a function from a vector to rows.
+
+    Raises:
+        ValueError: if the tangents' structure or shapes do not fit those of `x`.
+    """
+    structure = jax.tree.structure(x)
+
+    def rows(flat):
+        tangents = null_space(unravel(flat)) if callable(null_space) else null_space
+        shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(tangents)]
+        counts = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tangents)}
+        expected = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
+        if jax.tree.structure(tangents) != structure or shapes != expected or len(counts) != 1:
+            raise ValueError(
+                "null_space must be tangent vectors: a pytree like x with one leading axis more in "
+                f"each leaf, of the same length; got {jax.tree.map(jnp.shape, tangents)} for x of "
+                f"{jax.tree.map(jnp.shape, x)}"
+            )
+        return jax.vmap(lambda tangent: ravel_pytree(tangent)[0])(tangents).astype(flat.dtype)
+
+    return rows

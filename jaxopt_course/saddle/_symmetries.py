@@ -5,14 +5,12 @@ at theta = 0, then f is constant along the orbit of x, and the tangents d s / d 
 vectors of the Hessian wherever the gradient is zero. `classify` leaves them out if told.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from jaxopt_course._checks import check_arrays, check_matrix
 
@@ -115,32 +113,6 @@ def rescaling_null_space(incoming: chex.Array, outgoing: chex.Array) -> tuple[ja
     each_row = units[:, :, None] * incoming[None]
     each_column = units.reshape(hidden, *(1,) * (outgoing.ndim - 1), hidden) * outgoing[None]
     return each_row, -each_column
-
-
-def flat_directions(
-    null_space: Any, x: chex.ArrayTree, unravel: Callable[[jax.Array], Any]
-) -> Callable[[jax.Array], jax.Array]:
-    """Turn what `classify` takes as `null_space` into a function from a vector to rows.
-
-    Raises:
-        ValueError: if the tangents' structure or shapes do not fit those of `x`.
-    """
-    structure = jax.tree.structure(x)
-
-    def rows(flat):
-        tangents = null_space(unravel(flat)) if callable(null_space) else null_space
-        shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(tangents)]
-        counts = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tangents)}
-        expected = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
-        if jax.tree.structure(tangents) != structure or shapes != expected or len(counts) != 1:
-            raise ValueError(
-                "null_space must be tangent vectors: a pytree like x with one leading axis more in "
-                f"each leaf, of the same length; got {jax.tree.map(jnp.shape, tangents)} for x of "
-                f"{jax.tree.map(jnp.shape, x)}"
-            )
-        return jax.vmap(lambda tangent: ravel_pytree(tangent)[0])(tangents).astype(flat.dtype)
-
-    return rows
 
 
 def _skew(size: int, dtype: Any) -> list[np.ndarray]:

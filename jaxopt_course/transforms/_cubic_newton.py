@@ -9,7 +9,7 @@ step decreases it: f(x) - f(x + s) >= (M / 12) |s|^3. At an exact saddle (g = 0)
 steps. Near a strict minimum the convergence is quadratic.
 
 The subproblem is not convex but is solved exactly, by one scalar equation in an eigenbasis of H
-(`_krylov/secular.py`). For large n, H is replaced by its projection on a subspace of k
+(`_krylov/_secular.py`). For large n, H is replaced by its projection on a subspace of k
 dimensions, half of it a Krylov space of g, half a Krylov space of a random direction, without which
 a saddle whose gradient is orthogonal to the way out would look like a minimum. The decrease of f is
 then still guaranteed, the second-order result is not.
@@ -30,7 +30,6 @@ from jaxopt_course._checks import check_key, check_one_of, check_positive
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
-    eigen_model,
     is_empty,
     linearized,
     objective,
@@ -103,7 +102,7 @@ def scale_by_cubic_newton(
         if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
-        model = eigen_model(
+        model = _krylov.eigen_model(
             operator,
             gradient,
             solver=solver,

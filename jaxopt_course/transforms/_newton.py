@@ -31,7 +31,6 @@ from jaxopt_course._checks import check_non_negative, check_one_of, check_positi
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     divide,
-    eigen_model,
     is_empty,
     linearized,
     objective,
@@ -114,7 +113,7 @@ def scale_by_newton(
             state = NewtonState(result.negative_curvature, result.num_products)
             return unravel(-result.step), state
 
-        model = eigen_model(operator, gradient)
+        model = _krylov.eigen_model(operator, gradient)
         eigenvalues = model.eigenvalues + shift
         with jax.default_matmul_precision("highest"):
             step = divide(model.gradient, eigenvalues) @ model.vectors

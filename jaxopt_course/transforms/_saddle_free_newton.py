@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxopt_course import _krylov
 from jaxopt_course._checks import check_key, check_non_negative, check_one_of
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     divide,
-    eigen_model,
     is_empty,
     linearized,
     objective,
@@ -93,7 +93,7 @@ def scale_by_saddle_free_newton(
         if is_empty(updates):
             return updates, state
         gradient, operator, unravel = linearized(fun, params, updates)
-        model = eigen_model(
+        model = _krylov.eigen_model(
             operator,
             gradient,
             solver=solver,

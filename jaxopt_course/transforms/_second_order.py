@@ -6,16 +6,13 @@ at the curvature along a few orthonormal directions: all of them, or a Krylov sp
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
-
-# Rows of a Lanczos basis, unless the caller says otherwise.
-_SUBSPACE_SIZE = 30
 
 
 def objective(
@@ -90,7 +87,7 @@ def check_subspace_size(subspace_size: Any) -> None:
 
 def linearized(
     fun: Callable[[Any], jax.Array], params: Any, updates: Any
-) -> tuple[jax.Array, _krylov._hessian.Operator, Callable[[jax.Array], Any]]:
+) -> tuple[jax.Array, _krylov.Operator, Callable[[jax.Array], Any]]:
     """Flatten the updates and the Hessian at `params` into one dtype.
 
     Returns:
@@ -100,59 +97,6 @@ def linearized(
     gradient, unravel = _krylov.flatten(updates)
     _, operator = _krylov.flat_hessian(fun, params)
     return gradient.astype(scalar_dtype(params)), operator, unravel
-
-
-class EigenModel(NamedTuple):
-    """The quadratic model g^T s + s^T H s / 2 on a subspace, in an eigenbasis of H's projection.
-
-    Attributes:
-        eigenvalues: Shape (k,), ascending.
-        gradient: Coefficients of g, shape (k,).
-        vectors: Orthonormal rows, shape (k, n): s = coefficients @ vectors.
-    """
-
-    eigenvalues: jax.Array
-    gradient: jax.Array
-    vectors: jax.Array
-
-
-def eigen_model(
-    operator: _krylov._hessian.Operator,
-    gradient: jax.Array,
-    *,
-    solver: str = "eigh",
-    subspace_size: int | None = None,
-    key: jax.Array | None = None,
-    explore: bool = False,
-) -> EigenModel:
-    """Diagonalize H on the whole space or on a Krylov space that contains g.
-
-    Args:
-        operator: v -> H v on vectors of shape (n,).
-        gradient: g, shape (n,).
-        solver: "eigh" for the whole space, "lanczos" for a subspace.
-        subspace_size: Dimension k of the subspace, 30 if None.
-        key: Typed PRNG key for Lanczos's random directions; `jax.random.key(0)` if None.
-        explore: Whether the second half of the subspace is to start from a random direction. A
-            Krylov space of g alone never sees a direction of negative curvature orthogonal to g.
-    """
-    with jax.default_matmul_precision("highest"):
-        if solver == "eigh":
-            hessian = _krylov.dense(operator, gradient.shape[0], gradient.dtype)
-            eigenvalues, columns = jnp.linalg.eigh(hessian)
-            return EigenModel(eigenvalues, gradient @ columns, columns.T)
-
-        size = min(subspace_size or _SUBSPACE_SIZE, gradient.shape[0])
-        krylov = _krylov.lanczos(
-            operator,
-            gradient,
-            num_steps=size,
-            key=jax.random.key(0) if key is None else key,
-            turn=(size + 1) // 2 if explore else None,
-        )
-        eigenvalues, columns = jnp.linalg.eigh(krylov.projected)
-        vectors = columns.T @ krylov.basis
-        return EigenModel(eigenvalues, vectors @ gradient, vectors)
 
 
 def divide(coefficients: jax.Array, eigenvalues: jax.Array) -> jax.Array:

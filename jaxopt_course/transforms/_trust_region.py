@@ -34,7 +34,6 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
-    eigen_model,
     is_empty,
     linearized,
     objective,
@@ -134,7 +133,7 @@ def trust_region(
                 max_steps=max_cg_steps,
             )
             return result.step, result.model_value
-        model = eigen_model(
+        model = _krylov.eigen_model(
             operator,
             gradient,
             solver=solver,

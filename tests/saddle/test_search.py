@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_course import problems, saddle
 from jaxopt_course.saddle import Kind, Outcome
-from jaxopt_course.saddle._deduplicate import group_by_distance
+from jaxopt_course.saddle._census import group_by_distance
 
 
 def starts_of(problem, runs, seed=0):
