@@ -12,8 +12,6 @@ the modules here are ways of putting those three together:
     plot        pictures of results
 """
 
-from importlib.metadata import version
-
 from jaxopt_course import nn as nn
 from jaxopt_course import plot as plot
 from jaxopt_course import problems as problems
@@ -21,5 +19,6 @@ from jaxopt_course import saddle as saddle
 from jaxopt_course import theory as theory
 from jaxopt_course import training as training
 from jaxopt_course import transforms as transforms
+from jaxopt_course._version import installed_version
 
-__version__ = version("jaxopt_course")
+__version__ = installed_version()

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import nnx
 
 Match = str | Callable[[str], str | bool | None] | None
@@ -79,6 +78,8 @@ def from_pretrained(
         ...     print(from_pretrained(model, f"{folder}/weights", match="kernel"))
         1 leaves taken, 1 kept fresh, 1 of the checkpoint unused
     """
+    import orbax.checkpoint as ocp  # It takes longer to import than all else here.
+
     folder = Path(checkpoint).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"checkpoint must be a folder that orbax wrote, got {checkpoint}")
@@ -135,6 +136,8 @@ def _source(path, match):
 
 def _read(checkpointer, folder, stored, wanted):
     """Read the wanted leaves as NumPy arrays, by path."""
+    import orbax.checkpoint as ocp
+
     item = jax.tree.map_with_path(
         lambda keys, leaf: leaf if _path(keys) in wanted else ocp.PLACEHOLDER, stored
     )
