@@ -14,7 +14,10 @@ What a step is, a *program* says, in the terms of its own module. One part a fil
     crews        what drives it: a thread a device, interruption, memory
     reports      what crews report, and how the main thread comes by it
     batch        a whole batch: its share of the runs, checkpoints, gathering
-    checkpoints  on disk through orbax
-    arrays       as NumPy archives
+    checkpoints  on disk: two kept, whole or not at all, healed where damaged
+    manifest     what a checkpoint says, and which files belong to it
+    lock         one process at a time in a folder
+    files        durable, with checksums
+    arrays       trees as NumPy archives
     memory       what a program needs, asked before it runs
 """
