@@ -55,5 +55,5 @@ def load(name: str, preset: str = "quick", *, out: str | Path = "results") -> "x
     stored = ", ".join(result.folder.name for result in folders) or "nothing"
     raise FileNotFoundError(
         f"{name} has no result {preset!r} in {out} (there is {stored}); "
-        f"make it with: python -m experiments run {name} --preset {preset} --out {out}"
+        f"make it with: {registry.command()} run {name} --preset {preset} --out {out}"
     )

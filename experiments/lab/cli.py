@@ -6,6 +6,7 @@ an option with its type and its docstring as help. `USAGE` says what the exit co
 
 import dataclasses
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -24,12 +25,12 @@ from . import completion, processes, registry, report, runner, store, tables
 USAGE = """\
 Experiments: each a statement held against measurement.
 
-  python -m experiments list                     what there is, and what was run already
-  python -m experiments run NAME... [options]    run; NAME... may be all
-  python -m experiments run NAME --help          the options of one experiment
-  python -m experiments show NAME                the claims and the figure of a stored result
-  python -m experiments report                   one static site from all stored results
-  python -m experiments completion bash          what bash (or zsh) must read to complete all this
+  COMMAND list                     what there is, and what was run already
+  COMMAND run NAME... [options]    run; NAME... may be all
+  COMMAND run NAME --help          the options of one experiment
+  COMMAND show NAME                the claims and the figure of a stored result
+  COMMAND report                   one static site from all stored results
+  COMMAND completion bash          what bash (or zsh) must read to complete all this
 
 Each takes --help. Results are in ./results unless --out says otherwise. A result that is there is
 shown, not computed again, unless --force says so.
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
         "completion": _completion,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
-        console.print(USAGE, markup=False, highlight=False)
+        console.print(_usage(package), markup=False, highlight=False)
         return 0 if arguments else 2
     command, *rest = arguments
     try:
@@ -139,6 +140,14 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
         return 130
 
 
+def _usage(package: str) -> str:
+    """Return `USAGE` with the command as it is typed, the explanations below each other."""
+    command = registry.command(package)
+    return re.sub(
+        r"^  COMMAND(.*?)  +", lambda found: f"  {command + found[1]:49}", USAGE, flags=re.M
+    )
+
+
 def _names(arguments: list[str], package: str) -> tuple[list[registry.Experiment], list[str]]:
     """Split leading names from options, and look the names up."""
     count = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
@@ -164,7 +173,7 @@ def _parse(experiment: registry.Experiment, arguments: list[str]) -> tuple[RunOp
         both,
         args=arguments,
         default=both(RunOptions(), registry.make_preset(config_class, options.preset)),
-        prog=f"python -m experiments run {experiment.name}",
+        prog=f"{registry.command()} run {experiment.name}",
         description=f"{experiment.claim}\n\nCost: {experiment.cost}",
     )
     return parsed.options, parsed.config
@@ -172,7 +181,7 @@ def _parse(experiment: registry.Experiment, arguments: list[str]) -> tuple[RunOp
 
 def _run(arguments: list[str], console: Console, package: str) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
-        tyro.cli(RunOptions, args=["--help"], prog="python -m experiments run NAME...")
+        tyro.cli(RunOptions, args=["--help"], prog=f"{registry.command()} run NAME...")
     chosen, options = _names(arguments, package)
     jobs = []
     for experiment in chosen:
@@ -196,7 +205,7 @@ def _run_all(
     finished: list[store.Result] = []
     failed: list[str] = []
     for number, (how, job) in enumerate(jobs, 1):
-        command = shlex.join(["python", "-m", package, "run", job.name, *options])
+        command = f"{registry.command(package)} run {shlex.join([job.name, *options])}"
         place = f" [dim]{number} of {len(jobs)}[/]" if len(jobs) > 1 else ""
         title = f"[bold]{job.name}[/] ({job.folder.name}){place}"
         try:
@@ -231,9 +240,9 @@ def _run_one(
 
 def _show(arguments: list[str], console: Console, package: str) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
-        tyro.cli(ShowOptions, args=["--help"], prog="python -m experiments show NAME...")
+        tyro.cli(ShowOptions, args=["--help"], prog=f"{registry.command()} show NAME...")
     chosen, options = _names(arguments, package)
-    how = tyro.cli(ShowOptions, args=options, prog="python -m experiments show NAME...")
+    how = tyro.cli(ShowOptions, args=options, prog=f"{registry.command()} show NAME...")
     held = True
     for experiment in chosen:
         readable, refused = store.survey(how.out, experiment.name)
@@ -244,7 +253,7 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
             there = f"stored: {', '.join(stored)}" if stored else "nothing is stored"
             raise UsageError(
                 f"{experiment.name} has no result {how.preset!r} in {how.out} ({there}); make it "
-                f"with: python -m {package} run {experiment.name} --preset {how.preset}"
+                f"with: {registry.command(package)} run {experiment.name} --preset {how.preset}"
             )
         result = stored[how.preset]
         console.print(f"[bold]{experiment.name}[/] ({how.preset})\n{escape(experiment.claim)}")
@@ -256,7 +265,7 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
 
 
 def _list(arguments: list[str], console: Console, package: str) -> int:
-    out = tyro.cli(Output, args=arguments, prog="python -m experiments list").out
+    out = tyro.cli(Output, args=arguments, prog=f"{registry.command()} list").out
     table = Table(show_lines=True, expand=True)
     for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", 4)):
         table.add_column(heading, overflow="fold", ratio=share)
@@ -281,7 +290,7 @@ def _list(arguments: list[str], console: Console, package: str) -> int:
 
 
 def _report(arguments: list[str], console: Console, package: str) -> int:
-    out = tyro.cli(Output, args=arguments, prog="python -m experiments report").out
+    out = tyro.cli(Output, args=arguments, prog=f"{registry.command()} report").out
     front = report.write(out, package)
     for name in registry.experiments(package):
         for error in store.survey(out, name)[1].values():

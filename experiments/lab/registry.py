@@ -53,6 +53,16 @@ class Experiment:
         return importlib.import_module(self.module_name)
 
 
+def command(package: str = PACKAGE) -> str:
+    """Return what one types to run the command line of a package of experiments.
+
+    Example:
+        >>> command("experiments"), command("jaxopt_course.experiments")
+        ('python -m experiments', 'jaxopt-course')
+    """
+    return "jaxopt-course" if package == "jaxopt_course.experiments" else f"python -m {package}"
+
+
 class UnknownNameError(ValueError):
     """A name that does not exist, with the nearest that does."""
 

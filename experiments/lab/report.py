@@ -108,7 +108,7 @@ def write(
     }
     if not any(shown.values()):
         raise FileNotFoundError(
-            f"no results in {out}; make some with: python -m {package} run all --out {out}"
+            f"no results in {out}; make some with: {registry.command(package)} run all --out {out}"
         )
     rows = [_row(number, statement, shown) for number, statement in enumerate(statements)]
     templates = _templates()
@@ -129,7 +129,7 @@ def write(
         pages[name] = templates.get_template("experiment.html").render(
             experiment=experiment,
             results=shown[name],
-            command=f"python -m {package} run {name} --out {out}",
+            command=f"{registry.command(package)} run {name} --out {out}",
         )
     folder = out / "report"
     with store.replacing(folder) as staging:

@@ -208,15 +208,17 @@ class _KeptData:
 
 def _commit() -> str | None:
     """Return the commit that this package's files are at, marked if they were changed since."""
-    try:
-        description = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+
+    def ask_git(*words: str) -> str:
+        folder = Path(__file__).parent
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
         )
+        return done.stdout.strip()
+
+    try:
+        # Installed, they may lie within somebody's repository, whose commit says nothing of them.
+        ask_git("ls-files", "--error-unmatch", Path(__file__).name)
+        return ask_git("describe", "--always", "--dirty", "--exclude", "*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return description.stdout.strip()
