@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxopt_course import training
 from jaxopt_course._engine._compiled import CompiledLoop
+from jaxopt_course._streams import stream
 from jaxopt_course.nn import MLP, FunctionalView, functional_view
 from tests.spirals_batch import MOMENTUM, network, spirals
 
@@ -51,7 +52,7 @@ def test_fit_is_the_plain_loop_over_batches():
 
     losses = []
     for epoch in range(4):
-        shuffle, _ = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 1), epoch))
+        shuffle, _ = jax.random.split(jax.random.fold_in(stream(key, "minibatches"), epoch))
         order = np.asarray(jax.random.permutation(shuffle, 96))[:80].reshape(4, 20)
         of_epoch = []
         for chosen in order:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxopt_course._krylov._hessian import Operator, dense
 from jaxopt_course._krylov._lanczos import lanczos
+from jaxopt_course._streams import stream
 
 # Rows of a Lanczos basis, unless the caller says otherwise.
 _SUBSPACE_SIZE = 30
@@ -63,7 +64,7 @@ def eigen_model(
             operator,
             gradient,
             num_steps=size,
-            key=jax.random.key(0) if key is None else key,
+            key=stream(jax.random.key(0) if key is None else key, "subspace"),
             turn=(size + 1) // 2 if explore else None,
         )
         eigenvalues, columns = jnp.linalg.eigh(krylov.projected)

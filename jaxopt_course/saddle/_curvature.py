@@ -37,6 +37,7 @@ from jaxopt_course._checks import (
     check_tangent,
 )
 from jaxopt_course._ravel import ravel
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
 
@@ -198,7 +199,7 @@ def extreme_eigenpairs(
         zero,
         num_smallest=smallest,
         num_largest=largest,
-        key=key,
+        key=stream(key, "eigenpairs"),
         tolerance=tolerance,
         basis_size=rows,
         # A restart replaces two thirds of the rows that are not wanted.

@@ -56,6 +56,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._dense import Spectrum, dense_spectrum, kind_by_hessian, unit_vectors
 from jaxopt_course.saddle._point import Evidence, Kind
 
@@ -516,7 +517,7 @@ def examine(
     if key is None:
         starts = jnp.asarray(unit_vectors(num_starts, x.size), x.dtype)
     else:
-        starts = jax.random.normal(key, (num_starts, x.size), x.dtype)
+        starts = jax.random.normal(stream(key, "null space"), (num_starts, x.size), x.dtype)
     starts = jax.vmap(lambda start: unit(start * null))(starts)
 
     def judge(sign):

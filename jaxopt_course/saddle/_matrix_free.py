@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _krylov
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._dense import oriented, orthonormal_rows
 from jaxopt_course.saddle._point import Kind, StationaryPoint
 
@@ -202,7 +203,7 @@ def classify_matrix_free(
         basis = orthonormal_rows(directions(x))
         known_residual = jnp.max(jnp.linalg.norm(jax.lax.map(operator, basis), axis=1))
         # |H| is not known yet; a random vector's image is of its order, divided by sqrt(n).
-        probe = jax.random.normal(jax.random.fold_in(key, 0), x.shape, x.dtype)
+        probe = jax.random.normal(stream(key, "norm"), x.shape, x.dtype)
         bound = jnp.linalg.norm(operator(probe))
         flat = known_residual <= eps**0.5 * bound + 10 * gradient_norm
         basis = jnp.where(flat, basis, 0)

@@ -29,6 +29,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _batching
 from jaxopt_course._checks import check_count, check_key, check_non_negative, check_one_of
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle._dense import dense_hessian, dense_spectrum, kind_by_hessian, oriented
 from jaxopt_course.saddle._inspect import inspect_objective
@@ -171,7 +172,7 @@ def classify_unchecked(
             gradient_tolerance=gradient_tolerance,
             eigenvalue_tolerance=eigenvalue_tolerance,
             directions=directions,
-            key=jax.random.key(0) if key is None else key,
+            key=stream(jax.random.key(0) if key is None else key, "classify"),
             num_eigenvalues=min(num_eigenvalues, flat.size),
             failure_probability=failure_probability,
         )

@@ -49,6 +49,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import curvature_operator
 
 Operator = Callable[[jax.Array], jax.Array]
@@ -300,7 +301,7 @@ def spectral_density(
         nodes, vectors = jnp.linalg.eigh(matrix)
         return nodes, vectors[0] ** 2
 
-    nodes, weights = jax.lax.map(rule, jax.random.split(key, num_probes))
+    nodes, weights = jax.lax.map(rule, jax.random.split(stream(key, "density"), num_probes))
     return SpectralDensity(
         nodes=nodes,
         weights=weights,
@@ -321,7 +322,7 @@ def _split(
             f"num_probes must be at least {4 if deflate else 2} for a standard error, "
             f"got {num_probes}"
         )
-    sketch_key, probe_key = jax.random.split(key)
+    sketch_key, probe_key = jax.random.split(stream(key, "trace"))
     probes = jax.random.split(probe_key, num_probes - 2 * rank)
     if rank == 0:
         nothing = jnp.zeros((0, *zero.shape), zero.dtype)

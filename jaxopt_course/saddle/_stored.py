@@ -1,7 +1,8 @@
 """Any number of runs in bounded memory: starts are drawn when their turn comes, results go to disk.
 
 Run `i` of a key starts at `init(a)` and draws its noise from `b`, where `a, b` are
-`jax.random.split(jax.random.fold_in(key, i))`.
+`jax.random.split(jax.random.fold_in(own, i))`, and `own` is
+`_streams.stream(key, "runs")`, the batch's own stream.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ from jaxopt_course._checks import (
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits, check_rule
 from jaxopt_course.saddle._escape_steps import (
     EscapePlan,
@@ -246,9 +248,10 @@ def escape_to_disk(
 @partial(jax.jit, static_argnums=(0, 3))
 def _draw(init: Callable[[jax.Array], Any], key: jax.Array, first: int, size: int) -> Any:
     """Return starts and keys of `size` runs."""
+    own = stream(key, "runs")
 
     def draw(number: jax.Array) -> tuple[Any, jax.Array]:
-        for_start, for_noise = jax.random.split(jax.random.fold_in(key, number))
+        for_start, for_noise = jax.random.split(jax.random.fold_in(own, number))
         # Whatever the dtypes are weakly, strongly they stay what they are.
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), init(for_start))
         return start, for_noise

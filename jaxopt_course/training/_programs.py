@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from jaxopt_course._checks import is_key
+from jaxopt_course._streams import stream
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
 
 Data = tuple[Any, Any]
@@ -184,7 +185,8 @@ def _train(
     plan: Plan, train: Data, runs: Runs, number: jax.Array, epoch: jax.Array, running: jax.Array
 ) -> tuple[Runs, dict[str, jax.Array]]:
     """Take one run through the training data once."""
-    shuffle, augment = jax.random.split(jax.random.fold_in(jax.random.fold_in(runs.key, 1), epoch))
+    own = stream(runs.key, "minibatches")
+    shuffle, augment = jax.random.split(jax.random.fold_in(own, epoch))
     examples = plan.examples(train)
     steps = examples // plan.batch_size
     order = jax.random.permutation(shuffle, examples)[: steps * plan.batch_size]

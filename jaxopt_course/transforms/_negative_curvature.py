@@ -32,6 +32,7 @@ from jaxopt_course._checks import (
     check_non_negative,
     check_positive,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     is_empty,
@@ -53,7 +54,8 @@ class EscapeState(NamedTuple):
     """What an escape along negative curvature remembers between steps.
 
     Attributes:
-        key: The typed key that was given; search n draws from `fold_in(key, n)`.
+        key: The searches' own stream of the key that was given; search n draws from
+            `fold_in(key, n)`.
         since_last: Scalar int32; steps since the last search, the largest int32 before the first.
         num_searches: Scalar int32; searches made.
         num_escapes: Scalar int32; moves made along negative curvature.
@@ -169,7 +171,7 @@ def escape_along(
     def init(params):
         zero = jnp.zeros([], jnp.int32)
         return EscapeState(
-            key=key,
+            key=stream(key, rule),
             since_last=jnp.full([], jnp.iinfo(jnp.int32).max, jnp.int32),
             num_searches=zero,
             num_escapes=zero,

@@ -21,6 +21,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_real_floating,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 
 # Up to this many numbers a key, `_normal` unrolls a loop over them.
@@ -31,7 +32,7 @@ class InjectNoiseState(NamedTuple):
     """What noise at every step remembers.
 
     Attributes:
-        key: The key that was given; step t draws from `fold_in(key, t)`.
+        key: The noise's own stream of the key that was given; step t draws from `fold_in(key, t)`.
         count: Steps taken, int32 scalar.
     """
 
@@ -76,7 +77,7 @@ def inject_noise(
     def init(params):
         check_real_floating("params", params)
         check_arrays("params", params)
-        return InjectNoiseState(key=key, count=jnp.zeros((), jnp.int32))
+        return InjectNoiseState(key=stream(key, "noise"), count=jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None):
         del params

@@ -22,6 +22,7 @@ import optax
 from jaxopt_course import theory
 from jaxopt_course._batching import update_where
 from jaxopt_course._checks import check_arrays, check_key, check_non_negative, check_real_floating
+from jaxopt_course._streams import stream
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._noise import add_scaled, draw_noise
 
@@ -30,7 +31,8 @@ class PerturbAtSaddleState(NamedTuple):
     """What perturbation at small gradients remembers.
 
     Attributes:
-        key: The key that was given; the n-th noise is drawn from `fold_in(key, n)`.
+        key: The noise's own stream of the key that was given; the n-th is drawn from
+            `fold_in(key, n)`.
         since_last: Steps since the last noise, int32 scalar; the largest int32 before the first.
         num_perturbations: How often noise was added, int32 scalar.
     """
@@ -84,7 +86,7 @@ def perturb_at_saddle(
         check_real_floating("params", params)
         check_arrays("params", params)
         return PerturbAtSaddleState(
-            key=key,
+            key=stream(key, "perturbation"),
             since_last=jnp.full((), jnp.iinfo(jnp.int32).max, jnp.int32),
             num_perturbations=jnp.zeros((), jnp.int32),
         )

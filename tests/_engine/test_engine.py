@@ -13,6 +13,7 @@ from jaxopt_course import saddle
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _crews as crews
 from jaxopt_course._engine import _memory as memory
+from jaxopt_course._streams import stream
 from jaxopt_course.saddle import Stop
 from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
 from tests._engine import octopus_batch
@@ -38,9 +39,11 @@ def test_a_run_has_the_same_bits_in_whichever_lane_and_after_whomever(stored):
     assert len(np.unique(whole.steps)) > 20  # lanes were given up at all times
     few = np.array([3, 500, RUNS - 1])
 
+    own = stream(jax.random.key(0), "runs")
+
     def draw(number):
         """As the documentation of `escape_to_disk` has it."""
-        for_start, for_noise = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
+        for_start, for_noise = jax.random.split(jax.random.fold_in(own, number))
         return octopus_batch.OCTOPUS.init(for_start), for_noise
 
     alone = octopus_batch.in_memory(*jax.vmap(draw)(few))

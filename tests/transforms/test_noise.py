@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from jaxopt_course import transforms
+from jaxopt_course._streams import stream
 
 KEY = jax.random.key(3)
 
@@ -47,7 +48,7 @@ def test_its_normal_numbers_are_those_of_jax(size, dtype):
     noise = noise_of(
         transforms.inject_noise(1.0, KEY, distribution="gaussian"), jnp.zeros(size, dtype)
     )
-    expected = jax.random.normal(jax.random.fold_in(KEY, 0), (size,), dtype)
+    expected = jax.random.normal(jax.random.fold_in(stream(KEY, "noise"), 0), (size,), dtype)
     np.testing.assert_allclose(noise, expected, rtol=5 * jnp.finfo(dtype).eps)
 
 
