@@ -24,7 +24,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
@@ -50,6 +49,7 @@ from jaxopt_course.saddle._escape_steps import (
     default_lanes,
 )
 from jaxopt_course.saddle._stop import Stop as Stop
+from jaxopt_course.transforms._protocol import is_optimizer
 
 
 @flax.struct.dataclass
@@ -106,6 +106,7 @@ def escape(
     record_every: int | None = None,
     record_params: bool = False,
     record_min_eigenvalue: bool = False,
+    eval_params: Callable[[Any, Any], Any] | None = None,
     devices: tuple[jax.Device, ...] | None = None,
     lanes: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -138,6 +139,9 @@ def escape(
         record_every: Record at steps 0, `record_every`, 2 `record_every`, ... up to `max_steps`.
         record_params: Whether to record the parameters too.
         record_min_eigenvalue: Whether to record the smallest eigenvalue of the Hessian too.
+        eval_params: Function from optimizer state and parameters to the point at which a run is
+            reported; by default `transforms.eval_params`. Runs end, and are recorded, by where
+            their gradients are taken.
         devices: Devices among which the runs are divided, by default `jax.local_devices()`.
         lanes: How many runs a device takes through their steps together; whenever some have ended,
             others take their place. A run has the same bits for the same number of lanes, whatever
@@ -181,7 +185,7 @@ def escape(
     check_positive(checkpoint_every=checkpoint_every)
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
-    check_callable(callback=callback, optional=True)
+    check_callable(callback=callback, eval_params=eval_params, optional=True)
     check_path(checkpoint=checkpoint, optional=True)
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
@@ -194,6 +198,7 @@ def escape(
         record_params=record_params,
         record_min_eigenvalue=record_min_eigenvalue,
         lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
+        eval_params=eval_params,
     )
     keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
     limits = Limits(target_value, epsilon, hessian_lipschitz)
@@ -229,14 +234,14 @@ def check_rule(optimizer: Any, key: Any = None) -> None:
     """Raise TypeError unless `optimizer` is one, or a function that makes one of a key."""
     wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
     made = optimizer
-    if callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
+    if callable(optimizer) and not is_optimizer(optimizer):
         if key is None:
             return
         try:
             made = optimizer(key)
         except TypeError as error:
             raise TypeError(f"{wanted}, but of a key it says: {error}") from error
-    if not isinstance(made, optax.GradientTransformation):
+    if not is_optimizer(made):
         raise TypeError(f"{wanted}, got {made!r}")
 
 
@@ -265,7 +270,7 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
         if keys.ndim != 1:
             raise ValueError(f"keys must have shape (runs,), got {keys.shape}")
         lengths["keys"] = keys.shape[0]
-    elif not isinstance(optimizer, optax.GradientTransformation):
+    elif not is_optimizer(optimizer):
         raise ValueError("keys must be given where optimizer is a function of a key, got None")
     if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())

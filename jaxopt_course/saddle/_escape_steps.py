@@ -22,6 +22,7 @@ from jaxopt_course._batching import lane_axis, update_where
 from jaxopt_course._engine._lanes import RUNNING
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.saddle._stop import Stop
+from jaxopt_course.transforms._protocol import eval_params, is_judged_elsewhere, optimizer_of
 
 Objective = Callable[[Any], jax.Array]
 Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientTransformation]
@@ -41,6 +42,7 @@ class EscapePlan(NamedTuple):
     record_params: bool
     record_min_eigenvalue: bool
     lanes: int
+    eval_params: Callable[[Any, Any], Any] | None = None
 
     @property
     def entries(self) -> int:
@@ -54,7 +56,7 @@ class EscapePlan(NamedTuple):
     def describe(self, limits: "Limits") -> dict[str, Any]:
         """Return what tells this batch from others, as JSON; functions have no digest."""
         numbers = self._asdict() | limits._asdict()
-        del numbers["fun"], numbers["optimizer"]
+        del numbers["fun"], numbers["optimizer"], numbers["eval_params"]
         return {
             name: value if value is None or isinstance(value, bool | int) else float(value)
             for name, value in numbers.items()
@@ -186,11 +188,16 @@ class EscapeProgram:
 
     def row(self, body: Standing, reason: jax.Array) -> dict[str, Any]:
         """Return what is kept of every run."""
-        value = self._values(body.params)
+        params, gradient_norm = body.params, body.gradient_norm
+        value = self._values(params)
+        if self.plan.eval_params is not None or is_judged_elsewhere(body.state):
+            judge_at = self.plan.eval_params or eval_params
+            params = self._over_lanes(judge_at)(body.state, params)
+            value, _, gradient_norm = self._evaluate(params)
         return {
-            "params": body.params,
+            "params": params,
             "value": value,
-            "gradient_norm": body.gradient_norm,
+            "gradient_norm": gradient_norm,
             "steps": body.steps,
             # The gradient can be finite where the value is not, as that of log(x) at x < 0.
             "reason": jnp.where(jnp.isfinite(value), reason, Stop.DIVERGED),
@@ -210,10 +217,7 @@ class EscapeProgram:
 
 
 def _rule(plan: EscapePlan, key: jax.Array) -> optax.GradientTransformationExtraArgs:
-    optimizer = plan.optimizer
-    if not isinstance(optimizer, optax.GradientTransformation):
-        optimizer = optimizer(key)
-    return optax.with_extra_args_support(optimizer)
+    return optimizer_of(plan.optimizer, key)
 
 
 def _move(

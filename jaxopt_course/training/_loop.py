@@ -25,6 +25,7 @@ import optax
 from flax import nnx
 
 from jaxopt_course import _preemption as preemption
+from jaxopt_course import transforms
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -40,6 +41,7 @@ from jaxopt_course.training import _stages as stages
 from jaxopt_course.training._lanes import Epochs
 from jaxopt_course.training._programs import Data, PerExample, Plan, Runs, Sets, trace_apply
 from jaxopt_course.training._starts import Fresh, as_runs
+from jaxopt_course.transforms._protocol import is_optimizer
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
@@ -90,6 +92,7 @@ def fit(
     metrics: Mapping[str, PerExample] | None = None,
     augment: Callable[[jax.Array, Any], Any] | None = None,
     gradient_norm: bool = False,
+    eval_params: Callable[[Any, Any], Any] | None = None,
     max_loss: float = np.inf,
     evaluation_batch_size: int = 1000,
     devices: tuple[jax.Device, ...] | None = None,
@@ -124,6 +127,9 @@ def fit(
         metrics: Likewise, by name; `{"accuracy": correct}` by default.
         augment: Function of a key and a batch of inputs, applied in training.
         gradient_norm: Whether to record the Euclidean norm of the gradient.
+        eval_params: Function from optimizer state and parameters to the point at which a run is
+            evaluated; by default `transforms.eval_params`, which knows that of Nesterov's method,
+            schedule-free rules, SAM and lookahead. `runs.params` stay where gradients are taken.
         max_loss: A run whose batch loss exceeds it counts as diverged.
         evaluation_batch_size: Most examples that are evaluated at once.
         devices: Devices among which the runs are divided, by default all local ones; of CPU
@@ -165,7 +171,7 @@ def fit(
     hyperparams = {name: jnp.asarray(values) for name, values in (hyperparams or {}).items()}
     evaluation = dict(evaluation or {})
     metrics = {"accuracy": correct} if metrics is None else metrics
-    _check_functions(build, loss, augment, callback, optimizer)
+    _check_functions(build, loss, augment, callback, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
     check_count(lanes=lanes, optional=True)
     check_number(max_loss=max_loss)
@@ -185,6 +191,7 @@ def fit(
         max_loss=max_loss,
         augment=augment,
         gradient_norm=gradient_norm,
+        eval_params=transforms.eval_params if eval_params is None else eval_params,
         data_axis=data_axis,
     )
     with stages.held(checkpoint):
@@ -217,11 +224,13 @@ def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, 
     return local_devices(devices)
 
 
-def _check_functions(build: Any, loss: Any, augment: Any, callback: Any, optimizer: Any) -> None:
+def _check_functions(
+    build: Any, loss: Any, augment: Any, callback: Any, eval_params: Any, optimizer: Any
+) -> None:
     """Raise TypeError unless everything that is to be called can be."""
     check_callable(build=build, loss=loss)
-    check_callable(augment=augment, callback=callback, optional=True)
-    if not isinstance(optimizer, optax.GradientTransformation) and not callable(optimizer):
+    check_callable(augment=augment, callback=callback, eval_params=eval_params, optional=True)
+    if not is_optimizer(optimizer) and not callable(optimizer):
         raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
 
 

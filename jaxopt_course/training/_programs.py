@@ -14,6 +14,8 @@ from flax import nnx
 from jaxopt_course._checks import is_key
 from jaxopt_course._streams import stream
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
+from jaxopt_course.transforms._leaves import global_norm
+from jaxopt_course.transforms._protocol import optimizer_of
 
 Data = tuple[Any, Any]
 PerExample = Callable[[Any, Any], jax.Array]
@@ -66,14 +68,12 @@ class Plan:
     max_loss: float
     augment: Callable[..., Any] | None
     gradient_norm: bool
+    eval_params: Callable[[Any, Any], Any]
     data_axis: int | None = None
 
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
-        optimizer = self.optimizer
-        if not isinstance(optimizer, optax.GradientTransformation):
-            optimizer = optimizer(jax.random.fold_in(key, 2))
-        return optax.with_extra_args_support(optimizer)
+        return optimizer_of(self.optimizer, jax.random.fold_in(key, 2))
 
     def examples(self, data: Data) -> int:
         """Return how many examples a run has in a set."""
@@ -228,7 +228,7 @@ def _step(
         value_fn=lambda params: batch_loss(params)[0],
     )
     if plan.gradient_norm:
-        record["gradient_norm"] = optax.tree.norm(gradient)
+        record["gradient_norm"] = global_norm(gradient)
     moved = Runs(
         key=runs.key,
         params=optax.apply_updates(runs.params, updates),
@@ -243,10 +243,11 @@ def _step(
 
 def _evaluate(plan: Plan, runs: Runs, data: Data) -> dict[str, jax.Array]:
     """Return the means of loss and metrics of one run over a set, in evaluation mode."""
+    params = plan.eval_params(runs.opt_state, runs.params)
 
     def total(data: Data) -> dict[str, jax.Array]:
         inputs, labels = data
-        outputs, _ = plan.apply(runs.params, runs.state, inputs, train=False)
+        outputs, _ = plan.apply(params, runs.state, inputs, train=False)
         return jax.tree.map(jnp.sum, plan.measure(outputs, labels))
 
     examples = jax.tree.leaves(data)[0].shape[0]

@@ -81,6 +81,12 @@ from jaxopt_course.transforms._perturbation import (
     perturb_at_saddle,
     perturbed_gradient_descent,
 )
+from jaxopt_course.transforms._protocol import (
+    LookaheadRunState,
+    adapt,
+    eval_params,
+    fill_masked,
+)
 from jaxopt_course.transforms._rmsprop import (
     CenteredRMSPropState,
     RMSPropState,
@@ -112,6 +118,7 @@ __all__ = [
     "HeavyBallState",
     "InjectNoiseState",
     "LearningRateState",
+    "LookaheadRunState",
     "NesterovState",
     "NewtonState",
     "PerturbAtSaddleState",
@@ -122,11 +129,14 @@ __all__ = [
     "adadelta",
     "adagrad",
     "adam",
+    "adapt",
     "clip_by_global_norm",
     "clip_by_leaf_norm",
     "clip_by_value",
     "cubic_newton",
     "escape_negative_curvature",
+    "eval_params",
+    "fill_masked",
     "flatten_by_dtype",
     "gradient_descent",
     "heavy_ball",

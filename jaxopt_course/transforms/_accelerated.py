@@ -41,6 +41,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_concrete_number,
 )
+from jaxopt_course.transforms._leaves import global_norm, sum_of_squares, widen
 from jaxopt_course.transforms._perturbation import perturb_at_saddle
 from jaxopt_course.transforms._second_order import is_empty, objective, scalar_dtype
 
@@ -154,15 +155,13 @@ def perturbed_accelerated_gradient_descent(
         accelerated = _axpy(-jnp.asarray(rate), gradient_at_y, y)
 
         back = jax.tree.map(jnp.subtract, x, y)
-        # No dot product: over leaves sharded on explicit axes it would need an annotation.
-        slope = optax.tree.sum(jax.tree.map(jnp.multiply, gradient_at_y, back))
-        tangent = value_at_y + jnp.asarray(slope, dtype)
-        allowed = jnp.asarray(gamma, dtype) / 2 * optax.tree.norm(back, squared=True).astype(dtype)
+        tangent = value_at_y + jnp.asarray(_vdot(gradient_at_y, back), dtype)
+        allowed = jnp.asarray(gamma, dtype) / 2 * sum_of_squares(back).astype(dtype)
         rounding = 4 * jnp.finfo(dtype).eps * (jnp.abs(value_at_x) + jnp.abs(value_at_y))
         # At v = 0 the two sides are equal, and inf * 0 is NaN: strict, and false for NaN.
         exploit = value_at_x < tangent - allowed - rounding
 
-        speed = optax.tree.norm(state.velocity).astype(dtype)
+        speed = global_norm(state.velocity).astype(dtype)
         scale = jnp.asarray(nce_radius, dtype) / jnp.where(speed > 0, speed, 1)
 
         def along_velocity() -> Any:
@@ -247,6 +246,15 @@ def perturbed_accelerated_gradient_descent_from_smoothness(
 perturbed_accelerated_gradient_descent.from_smoothness = (
     perturbed_accelerated_gradient_descent_from_smoothness
 )
+
+
+def _vdot(one: Any, other: Any) -> jax.Array:
+    """Return the inner product over all leaves, in at least float32.
+
+    No dot product: over leaves sharded on explicit axes it would need an annotation.
+    """
+    products = jax.tree.map(lambda a, b: widen(a) * widen(b), one, other)
+    return jnp.asarray(optax.tree.sum(products))
 
 
 def _axpy(factor: Any, direction: Any, base: Any) -> Any:

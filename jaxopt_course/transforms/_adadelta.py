@@ -210,9 +210,11 @@ def adadelta(
     )
     if not callable(weight_decay):
         check_non_negative(weight_decay=weight_decay)
+    decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
     if is_concrete_number(weight_decay) and weight_decay == 0:
-        return optax.chain(rule, rate)
-    chain = optax.chain(optax.add_decayed_weights(weight_decay, weight_decay_mask), rule, rate)
+        # The state is that with any other number; what adds nothing needs no parameters.
+        decay = optax.GradientTransformation(decay.init, lambda u, s, _=None: (u, s))
+    chain = optax.chain(decay, rule, rate)
 
     def update(updates, state, params=None, **extra_args):
         if params is not None:

@@ -118,6 +118,20 @@ def map_leaves(
     return tuple(structure.unflatten(column) for column in columns)
 
 
+def global_norm(tree: Any) -> jax.Array:
+    """Return the Euclidean norm of all leaves together, in at least float32.
+
+    In float16 the square of 300 is infinite, and that of 2e-4 is 0.
+    """
+    return jnp.sqrt(sum_of_squares(tree))
+
+
+def sum_of_squares(tree: Any) -> jax.Array:
+    """Return the sum of squares over all leaves, in at least float32."""
+    squares = (jnp.sum(abs_square(widen(leaf))) for leaf in jax.tree.leaves(tree))
+    return sum(squares, start=jnp.zeros([], widest_dtype(tree)))
+
+
 def abs_square(x: Any) -> jax.Array:
     """Return `|x|^2`, real also for complex `x`."""
     return x.real**2 + x.imag**2 if x.dtype.kind == "c" else x**2

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxopt_course._checks import (
@@ -62,6 +63,14 @@ class NesterovState(NamedTuple):
     """
 
     look_ahead: optax.Updates
+
+
+class StepVelocityState(NamedTuple):
+    """Stands beside a velocity that sums up steps, in the units of the parameters.
+
+    Beside a velocity of gradients there is none: the state does not tell the rate that it was
+    multiplied by.
+    """
 
 
 def scale_by_heavy_ball(
@@ -296,7 +305,17 @@ def _with_learning_rate(
     if not learning_rate_in_velocity:
         return optax.chain(momentum, scale_by_learning_rate(learning_rate))
     rate = scale_by_learning_rate(learning_rate, flip_sign=False)
-    return optax.chain(rate, momentum, scale_by_learning_rate(1.0))
+    return optax.chain(rate, momentum, _descend())
+
+
+def _descend() -> optax.GradientTransformation:
+    """Flip the sign of steps, and say in the state that the velocity before it sums them up."""
+
+    def update(updates, state, params=None):
+        del params
+        return jax.tree.map(jnp.negative, updates), state
+
+    return optax.GradientTransformation(lambda _: StepVelocityState(), update)
 
 
 def _with_raw_look_ahead(

@@ -33,6 +33,8 @@ from jaxopt_course._checks import (
     check_positive,
 )
 from jaxopt_course._streams import stream
+from jaxopt_course.transforms._leaves import global_norm
+from jaxopt_course.transforms._protocol import masked_like
 from jaxopt_course.transforms._second_order import (
     check_subspace_size,
     is_empty,
@@ -182,9 +184,9 @@ def escape_along(
         fun = objective(rule, updates, params, value_fn, extra_args)
         if is_empty(updates):
             return updates, state
-        grad = jax.grad(fun)(params) if grad is None else grad
+        grad = jax.grad(fun)(params) if grad is None else masked_like(grad, params)
         check_arrays("grad", grad)
-        gradient_norm = optax.tree.norm(grad)
+        gradient_norm = global_norm(grad)
         due = (gradient_norm <= gradient_threshold) & (state.since_last > interval)
 
         def attempt(old, params, key, length):

@@ -24,7 +24,9 @@ from jaxopt_course._batching import update_where
 from jaxopt_course._checks import check_arrays, check_key, check_non_negative, check_real_floating
 from jaxopt_course._streams import stream
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
+from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._noise import add_scaled, draw_noise
+from jaxopt_course.transforms._protocol import masked_like
 
 
 class PerturbAtSaddleState(NamedTuple):
@@ -93,10 +95,11 @@ def perturb_at_saddle(
 
     def update(updates, state, params=None, *, grad=None, **extra_args):
         del params, extra_args
-        for name, tree in (("updates", updates), ("grad", updates if grad is None else grad)):
+        grad = updates if grad is None else masked_like(grad, updates)
+        for name, tree in (("updates", updates), ("grad", grad)):
             check_real_floating(name, tree)
             check_arrays(name, tree)
-        norm = optax.tree.norm(updates if grad is None else grad)
+        norm = global_norm(grad)
         due = (norm <= gradient_threshold) & (state.since_last > interval)
 
         def perturb(updates, key, number, radius):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
+from jaxopt_course.transforms._protocol import Filling, has_masked
 
 
 def objective(
@@ -33,7 +34,8 @@ def objective(
             (a batch of data, say) are passed on to it.
 
     Raises:
-        ValueError: if params or the objective is missing, or the updates are not like the params.
+        ValueError: if params or the objective is missing, the updates are not like the params, or a
+            mask has taken params away that the objective needs.
         TypeError: if a parameter or an update is not a real floating array.
     """
     fun = extra_args.get("obj_fn") if value_fn is None else value_fn
@@ -49,6 +51,12 @@ def objective(
     check_like("updates", updates, "params", params)
     if not callable(fun):
         raise TypeError(f"value_fn must be a function of the parameters, got {fun!r}")
+    if has_masked(params) and not isinstance(fun, Filling):
+        raise ValueError(
+            f"{rule} got parameters of which a mask has taken some, and a value_fn of all of them: "
+            "give the masked optimizer value_fn=transforms.fill_masked(fun, params) with the whole "
+            "params, or wrap it by transforms.adapt"
+        )
     # The first parameter of the objective takes the parameters, whatever its name is.
     _, *accepted = inspect.signature(fun).parameters
     own = ("value", "grad", "obj_fn")

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course.transforms._protocol import adapt
+
 
 def make_step(
     fun: Callable[..., Any],
@@ -37,7 +39,7 @@ def make_step(
 
     Args:
         fun: The objective, `fun(params, *args) -> scalar`, or `-> (scalar, aux)` with `has_aux`.
-        optimizer: Any optax transformation.
+        optimizer: Any optax transformation; what some of optax's need is in `adapt`.
         has_aux: Whether `fun` returns something besides its value.
         donate: Whether the step may overwrite the parameters and the state that it is given.
             They must not be used again then, as in `params, state, value = step(params, state)`.
@@ -59,9 +61,7 @@ def make_step(
     """
     if not callable(fun):
         raise TypeError(f"fun must be a function of the parameters, got {fun!r}")
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
-    update = optax.with_extra_args_support(optimizer).update
+    update = adapt(optimizer).update
 
     def step(params, state, *args):
         def value_fn(params):

@@ -153,8 +153,9 @@ def step(optimizer, params, state, **unexpected):
     """One step, called as every optimizer may be called."""
     update = optax.with_extra_args_support(optimizer).update
     value, grads = jax.value_and_grad(objective)(params)
+    fun = transforms.fill_masked(objective, params)
     updates, state = update(
-        grads, state, params, value=value, grad=grads, value_fn=objective, **unexpected
+        grads, state, params, value=value, grad=grads, value_fn=fun, **unexpected
     )
     return updates, state
 
@@ -242,12 +243,57 @@ def test_wrappers_of_optax_take_it(case):
         assert_same_types(after, state)
 
 
+def coupled(params):
+    """A bowl whose every leaf changes the derivatives by all others, not linearly."""
+    leaves = jax.tree.leaves(params)
+    spread = sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
+    return sum(jnp.sum(leaf**2) for leaf in leaves) + jnp.sin(spread) + 0.1 * spread**2
+
+
+@EVERY_CASE
+def test_masked_it_takes_the_step_of_the_objective_with_the_other_leaves_held(case):
+    """`value_fn` has the frozen leaves in it; whether noise is due, the free gradient says."""
+    params, optimizer = start(), case.make()
+    free = {"matrix": params["matrix"]}
+    masks = {"matrix": True, "rest": False}
+    labels = {"matrix": "a", "rest": "b"}
+    wrappers = {
+        "masked": optax.masked(optimizer, masks),
+        "partition": optax.partition({"a": optimizer, "b": optax.set_to_zero()}, labels),
+    }
+
+    def update(rule, fun, params):
+        value, grads = jax.value_and_grad(fun)(params)
+        rule = transforms.adapt(rule)
+        arguments = {"value": value, "grad": grads, "value_fn": fun}
+        return rule.update(grads, rule.init(params), params, **arguments)[0]["matrix"]
+
+    @jax.jit
+    def both(params, free):
+        held = update(optimizer, lambda free: coupled({**params, **free}), free)
+        return held, {name: update(rule, coupled, params) for name, rule in wrappers.items()}
+
+    # In a case on which rules with a threshold act, too: the frozen leaves' gradient is far above.
+    params["rest"] = [jnp.full(3, 1e3), jnp.asarray(-0.7)]
+    held, found = both(params, free)
+    for name in wrappers:
+        np.testing.assert_allclose(found[name], held, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 @EVERY_CASE
 def test_injected_hyperparameters_give_the_same_step(case):
     injected = optax.inject_hyperparams(case.factory, static_args=case.static)(**case.arguments)
     updates, _ = jax.jit(partial(first_step, injected))(start())
     expected = case.first_updates(start())
     chex.assert_trees_all_close(updates, expected, rtol=1e-4, atol=1e-6)
+
+
+@EVERY_CASE
+def test_the_state_has_one_structure_whether_numbers_are_traced_or_not(case):
+    """A number that is 0 or 1 now can be another after a step of `inject_hyperparams`."""
+    injected = optax.inject_hyperparams(case.factory, static_args=case.static)(**case.arguments)
+    traced = jax.eval_shape(injected.init, start())
+    chex.assert_trees_all_equal_structs(traced.inner_state, case.make().init(start()))
 
 
 @pytest.mark.parametrize("case", TAKES_RATE, ids=str)
