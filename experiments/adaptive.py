@@ -83,14 +83,10 @@ def _path(rule, kappa, angle, scale, steps):
     """Return the iterates in the plane, the start included."""
     hessian, start = _quadratic(kappa, angle)
 
-    def step(carry, _):
-        x, state = carry
-        updates, state = rule.update(scale * (hessian @ x), state, x)
-        x = optax.apply_updates(x, updates)
-        return (x, state), x
+    def fun(x):
+        return scale * (x @ (hessian @ x)) / 2
 
-    _, path = jax.lax.scan(step, (start, rule.init(start)), length=steps)
-    return jnp.concatenate([start[None], path])
+    return transforms.path(fun, rule, start, steps).observed["params"]
 
 
 def _steps_to_target(rule, kappa, angle, target, max_steps):

@@ -84,15 +84,7 @@ def counterexample(x: jax.Array) -> jax.Array:
 
 def _path(fun, optimizer, start, steps):
     """Return the iterates of one run, the start included."""
-
-    def step(carry, _):
-        x, state = carry
-        updates, state = optimizer.update(jax.grad(fun)(x), state, x)
-        x = optax.apply_updates(x, updates)
-        return (x, state), x
-
-    _, path = jax.lax.scan(step, (start, optimizer.init(start)), length=steps)
-    return jnp.concatenate([start[None], path])
+    return transforms.path(fun, optimizer, start, steps).observed["params"]
 
 
 def _last_three(fun, optimizer, start, steps):
@@ -117,7 +109,8 @@ def run(config: Config) -> xr.Dataset:
         ends = []
         for make in OPTIMIZERS.values():
             optimizer = make()
-            plane.append(_path(quadratic, optimizer, jnp.array([1.0, 20.0]), config.path_steps))
+            corner = jnp.array([1.0, 20.0])
+            plane.append(_path(quadratic, optimizer, corner, config.path_steps))
             drawn = jnp.asarray(config.drawn_start)
             line.append(_path(counterexample, optimizer, drawn, config.path_steps))
             end = jax.vmap(lambda x, o=optimizer: _last_three(counterexample, o, x, config.steps))

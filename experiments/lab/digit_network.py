@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import problems
+from jaxopt_course import problems, transforms
 from jaxopt_course.nn import MLP
 
 from . import data
@@ -82,15 +82,10 @@ def descend(fun, starts: Any, learning_rate: float, steps: int, every: int = 1):
     @jax.jit
     @jax.vmap
     def path(start):
-        def step(_, params):
-            return optax.tree.add_scale(params, -learning_rate, jax.grad(fun)(params))
-
-        def stretch(params, _):
-            params = jax.lax.fori_loop(0, every, step, params)
-            value, gradient = jax.value_and_grad(fun)(params)
-            return params, (params, value, optax.tree.norm(gradient))
-
-        return jax.lax.scan(stretch, start, None, length=steps // every)[1]
+        rule = transforms.gradient_descent(learning_rate)
+        found = transforms.path(fun, rule, start, steps, every=every)
+        seen = found.observed["params"], found.value, found.gradient_norm
+        return jax.tree.map(lambda leaf: leaf[1:], seen)
 
     return path(starts)
 

@@ -5,9 +5,7 @@ Heavy ball has momentum 0.9, RMSProp forgets by 0.99, and all accumulators start
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
-import jax
 import optax
 
 from jaxopt_course import transforms
@@ -21,20 +19,3 @@ METHODS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "RMSProp": functools.partial(transforms.rmsprop, decay=0.99, eps=1e-8, eps_in_sqrt=False),
     "Adam": transforms.adam,
 }
-
-
-def descend(
-    optimizer: optax.GradientTransformation,
-    gradient: Callable[[Any], Any],
-    params: Any,
-    steps: int,
-) -> Any:
-    """Take `steps` steps of an optimizer along `gradient(params)`; return the parameters."""
-
-    def step(carry, _):
-        params, opt_state = carry
-        updates, opt_state = optimizer.update(gradient(params), opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), None
-
-    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), length=steps)
-    return params

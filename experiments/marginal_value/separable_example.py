@@ -24,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course import transforms
+
 from ..lab import progress
-from ._five_methods import ADAPTIVE, METHODS, NON_ADAPTIVE, descend
+from ._five_methods import ADAPTIVE, METHODS, NON_ADAPTIVE
 
 
 def draw_labels(generator: np.random.Generator, examples: int, positive: float) -> np.ndarray:
@@ -87,19 +89,20 @@ def solve(
         # Adaptive methods step by about the rate however small the gradient: it must go to 0.
         decayed = optax.cosine_decay_schedule(0.01, steps)
         stable = 1 / jnp.linalg.eigvalsh(x @ x.T)[-1]
+
+        def end(optimizer, fun):
+            path = transforms.path(fun, optimizer, jnp.zeros(x.shape[1]), steps, every=steps)
+            return path.params
+
+        def loss(w):
+            return jnp.sum((x @ w - y) ** 2) / 2
+
         found = [
-            descend(
-                make(decayed if name in ADAPTIVE else stable),
-                lambda w: x.T @ (x @ w - y),
-                jnp.zeros(x.shape[1]),
-                steps,
-            )
+            end(make(decayed if name in ADAPTIVE else stable), loss)
             for name, make in METHODS.items()
         ]
         # optax's accumulator starts at 0.1, far above the squared gradients of the mean.
-        control = descend(
-            optax.adagrad(0.1), lambda w: x.T @ (x @ w - y) / len(y), jnp.zeros(x.shape[1]), steps
-        )
+        control = end(optax.adagrad(0.1), lambda w: loss(w) / len(y))
         return jnp.stack([*found, control])
 
     errors, train_errors, distances, negatives = [], [], [], []

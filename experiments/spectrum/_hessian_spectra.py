@@ -6,11 +6,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import xarray as xr
 from flax import nnx
 
-from jaxopt_course import problems, saddle
+from jaxopt_course import problems, saddle, transforms
 from jaxopt_course.nn import MLP, BatchNorm
 
 from ..lab import data
@@ -49,16 +48,9 @@ def problem_of(config: Config, kind: str) -> problems.Problem:
 @functools.partial(jax.vmap, in_axes=(None, 0, 0, None, None))
 def _descend(fun, start, rate, steps: int, records: int):
     """Return parameters and losses at `records + 1` times."""
-
-    def step(params, _):
-        return optax.tree.add_scale(params, -rate, jax.grad(fun)(params)), None
-
-    def stretch(params, _):
-        return jax.lax.scan(step, params, None, length=steps // records)[0], params
-
-    end, path = jax.lax.scan(stretch, start, None, length=records)
-    path = jax.tree.map(lambda leaf, last: jnp.concatenate([leaf, last[None]]), path, end)
-    return path, jax.lax.map(fun, path)
+    rule, every = transforms.gradient_descent(rate), steps // records
+    path = transforms.path(fun, rule, start, every * records, every=every)
+    return path.observed["params"], path.value
 
 
 @functools.partial(jax.jit, static_argnames=("k", "which", "tolerance"))

@@ -76,6 +76,10 @@ from jaxopt_course.transforms._noise import (
     inject_noise,
     noisy_gradient_descent,
 )
+from jaxopt_course.transforms._path import (
+    Path,
+    path,
+)
 from jaxopt_course.transforms._perturbation import (
     PerturbAtSaddleState,
     perturb_at_saddle,
@@ -121,6 +125,7 @@ __all__ = [
     "LookaheadRunState",
     "NesterovState",
     "NewtonState",
+    "Path",
     "PerturbAtSaddleState",
     "PerturbedAcceleratedState",
     "RMSPropState",
@@ -147,6 +152,7 @@ __all__ = [
     "nesterov_eval_params",
     "newton",
     "noisy_gradient_descent",
+    "path",
     "perturb_at_saddle",
     "perturbed_accelerated_gradient_descent",
     "perturbed_gradient_descent",

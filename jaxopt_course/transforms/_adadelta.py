@@ -213,7 +213,7 @@ def adadelta(
     decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
     if is_concrete_number(weight_decay) and weight_decay == 0:
         # The state is that with any other number; what adds nothing needs no parameters.
-        decay = optax.GradientTransformation(decay.init, lambda u, s, _=None: (u, s))
+        decay = optax.GradientTransformation(decay.init, optax.identity().update)
     chain = optax.chain(decay, rule, rate)
 
     def update(updates, state, params=None, **extra_args):

@@ -311,11 +311,15 @@ def _with_learning_rate(
 def _descend() -> optax.GradientTransformation:
     """Flip the sign of steps, and say in the state that the velocity before it sums them up."""
 
+    def init(params):
+        del params
+        return StepVelocityState()
+
     def update(updates, state, params=None):
         del params
         return jax.tree.map(jnp.negative, updates), state
 
-    return optax.GradientTransformation(lambda _: StepVelocityState(), update)
+    return optax.GradientTransformation(init, update)
 
 
 def _with_raw_look_ahead(

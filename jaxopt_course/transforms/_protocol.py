@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -227,12 +226,12 @@ def fill(params: optax.Params, whole: optax.Params) -> optax.Params:
         ) from error
 
 
-def has_masked(tree: chex.ArrayTree) -> bool:
+def has_masked(tree: Any) -> bool:
     """Whether a mask has taken leaves out of the tree."""
     return any(map(_is_masked, jax.tree.leaves(tree, is_leaf=_is_masked)))
 
 
-def masked_like(tree: chex.ArrayTree, other: chex.ArrayTree) -> chex.ArrayTree:
+def masked_like(tree: Any, other: Any) -> Any:
     """Take out of `tree` what is taken out of `other`: extra arguments reach a rule unmasked."""
     if not has_masked(other):
         return tree
@@ -293,6 +292,8 @@ def _with_slow_params(lookahead: Any) -> optax.GradientTransformationExtraArgs:
         if not isinstance(state, LookaheadRunState):
             _check_lookahead(state)
             raise ValueError(f"state must be a LookaheadRunState, got {type(state).__name__}")
+        if params is None:
+            raise ValueError("params must be given to the update of optax.lookahead, got None")
         pair = optax.LookaheadParams(fast=params, slow=state.slow)
         steps, inner = lookahead.update(updates, state.inner, pair)
         return steps.fast, LookaheadRunState(optax.apply_updates(state.slow, steps.slow), inner)

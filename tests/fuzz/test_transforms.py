@@ -162,7 +162,15 @@ def rule(name, act):
     return Entry(getattr(transforms, name), kinds_of(name), act, UPDATE)
 
 
-OTHERS = ("nesterov_eval_params", "make_step", "flatten_by_dtype")
+OTHERS = (
+    "adapt",
+    "eval_params",
+    "fill_masked",
+    "flatten_by_dtype",
+    "make_step",
+    "nesterov_eval_params",
+    "path",
+)
 RULES = [
     name
     for name, member in vars(transforms).items()
@@ -208,6 +216,7 @@ def evaluate(examples, derandomize=True):
             state = draw_state(data, data.draw(trees()) if not sane else params)
             out = transforms.nesterov_eval_params(state, params, learning_rate=learning_rate)
             same_shapes(out, params)
+            same_shapes(transforms.eval_params(state, params), params)
 
         attempt(call, names)
 

@@ -1,0 +1,141 @@
+"""The path of an optimizer: where it goes step by step, and what is observed on the way.
+
+    params, state = start, optimizer.init(start)
+    at steps 0, every, 2 * every, ...: observe; after each step: params += updates
+
+`saddle.escape` runs batches until each run ends on its own condition; this is one run of a given
+length, as a pure function, to be compiled, mapped and differentiated by the caller.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxopt_course._checks import (
+    check_count,
+    check_objective,
+    check_real_floating,
+    is_key,
+)
+from jaxopt_course.transforms._leaves import global_norm
+from jaxopt_course.transforms._protocol import adapt
+
+Observable = Callable[[Any, Any, Callable[[Any], jax.Array]], Any]
+"""From the parameters, the optimizer's state and the objective to a pytree of arrays."""
+
+
+class Path(NamedTuple):
+    """What a run left behind; arrays along the path have the observations as leading axis.
+
+    Attributes:
+        steps: Steps that had been taken at each observation, int32: 0, every, 2 every, ...
+        value: The objective there,
+        gradient_norm: and the norm of its gradient, in at least float32.
+        observed: What was asked for, by name.
+        params: The parameters at the end, after all steps,
+        state: and the optimizer's state.
+    """
+
+    steps: jax.Array
+    value: jax.Array
+    gradient_norm: jax.Array
+    observed: dict[str, Any]
+    params: Any
+    state: Any
+
+
+def path(
+    fun: Callable[[Any], jax.Array],
+    optimizer: Any,
+    start: Any,
+    steps: int,
+    *,
+    every: int = 1,
+    observe: Mapping[str, Observable] | None = None,
+) -> Path:
+    """Run an optimizer from `start`, and keep what is observed along its path.
+
+    The steps are a loop within the compiled program: memory grows with the observations, not with
+    the steps. Values and gradient norms cost nothing beside the steps.
+
+    Args:
+        fun: The objective, from a pytree of parameters to a scalar.
+        optimizer: Any optimizer that `adapt` takes. Its `update` gets `value`, `grad`, `value_fn`.
+        start: The parameters to begin with, real floating.
+        steps: How many steps to take, a Python int >= 0.
+        every: Observe at every so many steps, the start included, >= 1.
+        observe: Functions of parameters, optimizer state and objective, by name. By default
+            `{"params": lambda params, state, fun: params}`, the path itself.
+
+    Returns:
+        A `Path` of `steps // every + 1` observations.
+
+    Raises:
+        TypeError: if `fun` is no function to a real scalar, `start` is not real floating, or
+            `optimizer` or an observable is none.
+        ValueError: if `steps` or `every` is out of range.
+
+    Example:
+        >>> found = path(lambda x: jnp.sum(x**2) / 2, optax.sgd(0.5), jnp.array([8.0]), 4, every=2)
+        >>> found.observed["params"].ravel().tolist(), found.value.tolist()
+        ([8.0, 2.0, 0.5], [32.0, 2.0, 0.125])
+    """
+    check_real_floating("start", start)
+    check_objective("fun", fun, start)
+    if steps != 0:
+        check_count(steps=steps)
+    check_count(every=every)
+    observe = {"params": _params} if observe is None else dict(observe)
+    for name, observable in observe.items():
+        if not callable(observable):
+            raise TypeError(f"observe[{name!r}] must be a function, got {observable!r}")
+    rule = adapt(optimizer)
+
+    def evaluate(params):
+        return jax.value_and_grad(fun)(params)
+
+    def move(params, state, value, grads):
+        updates, state = rule.update(grads, state, params, value=value, grad=grads, value_fn=fun)
+        return optax.apply_updates(params, updates), state
+
+    def step(_, run):
+        params, state = run
+        return move(params, state, *evaluate(params))
+
+    def look(params, state, value, grads):
+        seen = {name: observable(params, state, fun) for name, observable in observe.items()}
+        return value, global_norm(grads), seen
+
+    def stretch(run, _):
+        # The gradient of the observation is that of the first step.
+        params, state = run
+        value, grads = evaluate(params)
+        seen = look(params, state, value, grads)
+        run = move(params, state, value, grads)
+        return jax.lax.fori_loop(1, every, step, run) if every > 1 else run, seen
+
+    # Loops keep dtypes: a weak one would be another in the second step.
+    run = jax.tree.map(_with_own_dtype, (start, rule.init(start)))
+    stretches = steps // every
+    run, seen = jax.lax.scan(stretch, run, length=stretches)
+    params, state = run
+    last = look(params, state, *evaluate(params))
+    value, gradient_norm, observed = jax.tree.map(
+        lambda leaves, leaf: jnp.concatenate([leaves, jnp.asarray(leaf)[None]]), seen, last
+    )
+    params, state = jax.lax.fori_loop(stretches * every, steps, step, run)
+    taken = every * jnp.arange(stretches + 1, dtype=jnp.int32)
+    return Path(taken, value, gradient_norm, observed, params, state)
+
+
+def _params(params: Any, state: Any, fun: Any) -> Any:
+    del state, fun
+    return params
+
+
+def _with_own_dtype(leaf: Any) -> jax.Array:
+    leaf = jnp.asarray(leaf)
+    return leaf if is_key(leaf) else leaf.astype(leaf.dtype)
