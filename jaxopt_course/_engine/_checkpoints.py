@@ -16,6 +16,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from jaxopt_course._engine import _arrays as _arrays
 from jaxopt_course._engine import _files as files
 from jaxopt_course._engine import _manifest as _manifest
 from jaxopt_course._engine._crews import Crew, Engine, Rows
-from jaxopt_course._engine._files import Damaged
+from jaxopt_course._engine._files import Damaged, Stamp
 from jaxopt_course._engine._lanes import IDLE, Lanes
 from jaxopt_course._engine._lock import locked, unwritable
 from jaxopt_course._engine._manifest import Manifest, Part, Waiting
@@ -180,9 +181,8 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                     f"checkpoint {self.folder} is of runs {_span(manifest.runs)}, this batch has "
                     f"{_span(engine.runs)} here"
                 )
-            for name, stamp in manifest.files.items():
-                if name not in known:
-                    known[name] = _damage(self.folder / name, stamp)
+            unknown = {name: at for name, at in manifest.files.items() if name not in known}
+            known |= _damages(self.folder, unknown)
             harm = {name: damage for name in manifest.files if (damage := known[name]) is not None}
             readable.append((manifest, harm))
             if not harm:
@@ -422,12 +422,18 @@ def _numbers(folder: Path, part: Part) -> np.ndarray:
         return archive[name]
 
 
-def _damage(path: Path, stamp: files.Stamp) -> Damaged | None:
-    try:
-        files.check(path, stamp)
-    except Damaged as damage:
-        return damage
-    return None
+def _damages(folder: Path, stamps: dict[str, Stamp]) -> dict[str, Damaged | None]:
+    """Return what is wrong with files, by name; None where nothing is."""
+
+    def damage(name: str) -> Damaged | None:
+        try:
+            files.check(folder / name, stamps[name])
+        except Damaged as damage:
+            return damage
+        return None
+
+    with ThreadPoolExecutor() as threads:  # Reading and hashing need no lock of the interpreter.
+        return dict(zip(stamps, threads.map(damage, stamps), strict=True))
 
 
 def _what_is_done(folder: Path, manifest: Manifest, name: str, damage: Damaged) -> str:

@@ -1,11 +1,12 @@
 """A call with a folder, in a process of its own, for tests of folders and processes.
 
-    python one_folder.py KIND FOLDER [--every SECONDS] [--results FILE]
+    python one_folder.py KIND FOLDER [--every SECONDS] [--results FILE] [--go FILE]
 
-KIND is one of `CALLS`. It prints "begun" before the call.
+KIND is one of `CALLS`. It prints "begun" before the call, and makes that when FILE is there.
 """
 
 import argparse
+import os
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +72,11 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--every", type=float, default=60.0)
     parser.add_argument("--results")
+    parser.add_argument("--go")
     options = parser.parse_args()
     print("begun", flush=True)
+    while options.go is not None and not os.path.exists(options.go):
+        pass
     found = CALLS[options.kind](options.folder, checkpoint_every=options.every)
     if options.results is not None:
         np.savez(options.results, **flatten(found))

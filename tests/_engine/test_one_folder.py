@@ -1,5 +1,6 @@
 """A folder has one process at a time, which SIGTERM ends with status 75 whatever it is at."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -92,16 +93,23 @@ def assert_same(file, wanted):
 def test_of_two_processes_on_a_folder_one_is_refused_and_nothing_is_mixed(
     tmp_path, wanted, kind, seed
 ):
-    random, files = np.random.default_rng(seed), [tmp_path / "0.npz", tmp_path / "1.npz"]
-    processes = []
-    for file in files:
-        command = (kind, tmp_path / "folder", "--every", 0.05, "--results", file)
-        processes.append(start(SCRIPT, *command))
-        if seed:  # With 0 they start at once.
-            processes[0].stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                processes[0].wait(random.uniform(0, 0.5))
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    random, go = np.random.default_rng(seed), [tmp_path / "go-0", tmp_path / "go-1"]
+    files = [tmp_path / "0.npz", tmp_path / "1.npz"]
+    processes = [
+        start(SCRIPT, kind, tmp_path / "folder", "--every", 0.05, "--results", file, "--go", word)
+        for file, word in zip(files, go, strict=True)
+    ]
+    try:
+        for process in processes:
+            process.stdout.readline()
+        go[0].touch()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            processes[0].wait(random.uniform(0, 0.5) if seed else 0)
+        go[1].touch()
+        outputs = [process.communicate(timeout=200)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert 0 in [process.returncode for process in processes], outputs
     for process, output, file in zip(processes, outputs, files, strict=True):
         if process.returncode == 0:
