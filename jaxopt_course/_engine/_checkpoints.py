@@ -92,6 +92,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
             manifest = self._write(engine, number)
         except OSError as error:
             self.failed = True
+            self._remove(number)
             raise unwritable(self.folder, error) from error
         self.failed = False
         # One assignment each, lest Ctrl-C between them has rows stored twice or not at all.
@@ -134,6 +135,13 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         for path in (self.folder, self.folder.parent, self.folder.parent.parent):
             files.sync(path)
         return manifest
+
+    def _remove(self, number: int) -> None:
+        """Remove what there is of a checkpoint, its manifest first, to make room."""
+        names = (_manifest.manifest_name, _manifest.lanes_name, _manifest.ended_name)
+        with contextlib.suppress(OSError):
+            for name in names:
+                (self.folder / name(number)).unlink(missing_ok=True)
 
     def restore(self, engine: Engine) -> None:
         """Put a fresh batch where the newest good checkpoint stands, if there is one.
@@ -253,7 +261,7 @@ class Holding(NamedTuple):
         return not self.absent and self.ended == sum(map(len, self.runs))
 
 
-def holding(folder: Path) -> Holding:
+def holding(folder: str | os.PathLike[str]) -> Holding:
     """How much of a batch the folder of all processes, or of one, holds.
 
     Raises:
@@ -267,7 +275,7 @@ def holding(folder: Path) -> Holding:
 
 
 def stored_parts(
-    folder: Path, like: Rows | None = None, *, partial: bool = False
+    folder: str | os.PathLike[str], like: Rows | None = None, *, partial: bool = False
 ) -> Iterator[Rows]:
     """Read the results in the folder of one process, or of all, part by part.
 
@@ -356,8 +364,9 @@ def _check_processes(own: Path) -> None:
         )
 
 
-def _process_folders(folder: Path) -> list[Path]:
+def _process_folders(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the folders of all processes of a batch, whether they are there or not."""
+    folder = Path(folder)
     if _manifest.numbers(folder):
         return [folder]
     found = sorted(folder.glob(_PROCESSES))
@@ -373,7 +382,7 @@ def _process_folders(folder: Path) -> list[Path]:
     return [folder / f"process-{process}-of-{count}" for process in range(int(count))]
 
 
-def _newest_manifests(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+def _newest_manifests(folder: str | os.PathLike[str]) -> Iterator[tuple[Path, Manifest]]:
     """Yield the folder of every process that has a checkpoint, and what the newest says."""
     for process in _process_folders(folder):
         manifest, damages = _manifest.newest(process)

@@ -53,7 +53,7 @@ class StoredRuns:
             the leaves of a tree are in a dict, each by its path.
     """
 
-    folder: Path
+    folder: str | os.PathLike[str]
     like: dict[str, Any] | None = None
 
     def parts(self) -> Iterator[tuple[np.ndarray, EscapeRuns]]:

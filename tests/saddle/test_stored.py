@@ -54,7 +54,7 @@ def test_an_unfinished_batch_is_not_taken_for_a_whole_one(folders):
     whole, part = folders
     with pytest.raises(ValueError, match=rf"{part} holds \d+ of 300 runs: give the same call as b"):
         saddle.StoredRuns(part).load()
-    assert saddle.StoredRuns(whole).load().steps.shape == (RUNS,)
+    assert saddle.StoredRuns(str(whole)).load().steps.shape == (RUNS,)
 
 
 def test_on_request_there_is_what_has_ended_with_a_warning_of_what_is_missing(folders):
