@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._engine._lanes import Ended, Queue, idle_lanes
-from jaxopt_course._engine._loop import Crowd
-from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
+from jaxopt_course._engine._loop import Crowd, Ended, Queue, idle_lanes
+from jaxopt_course.saddle._escape_program import Limits, Start, key_for, trace_program
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="chunk", donate_argnums=1)
-def _advance(plan, lanes, queue, limits, *, chunk):
-    crowd = Crowd(plan, limits, queue)
+@partial(jax.jit, static_argnames="chunk", donate_argnums=1)
+def _advance(program, lanes, queue, *, chunk):
+    crowd = Crowd(program, queue)
     lanes = jax.lax.fori_loop(0, chunk, lambda _, lanes: crowd.step(lanes), lanes)
     rows = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(crowd.rows, lanes)
@@ -29,14 +28,22 @@ def _advance(plan, lanes, queue, limits, *, chunk):
 
 def escape(fun, rule, starts, keys, *, max_steps, target_value, lanes, chunk):
     """Return the steps of every run, and the share of all lane-steps that were steps of a run."""
-    plan = EscapePlan(fun, rule, max_steps, None, False, False, lanes)
-    limits = Limits(target_value, None, None)
+    start = Start(jax.ShapeDtypeStruct(starts.shape[1:], starts.dtype), key_for(rule, keys))
+    program = trace_program(
+        fun,
+        rule,
+        start,
+        at=lambda: starts[0],
+        limits=Limits(target_value, None, None),
+        max_steps=max_steps,
+        lanes=lanes,
+    )
     runs = keys.shape[0]
-    standing = jax.jit(idle_lanes, static_argnums=0)(plan, limits, starts[0], keys[0])
-    queue = Queue(starts, keys, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
+    standing = jax.device_put(idle_lanes(program, Start(starts[0], keys[0])))
+    queue = Queue(Start(starts, keys), jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     steps, done, calls = np.zeros(runs, int), 0, 0
     while done < runs:
-        standing, head, ended = _advance(plan, standing, queue, limits, chunk=chunk)
+        standing, head, ended = _advance(program, standing, queue, chunk=chunk)
         queue, count = queue._replace(head=head), int(ended.count)
         steps[np.asarray(ended.rows["run"])[:count]] = np.asarray(ended.rows["steps"])[:count]
         done, calls = done + count, calls + 1

@@ -19,6 +19,7 @@ Only numbers of Python and NumPy are judged by their value. A traced one, as
 at yet: of it the dtype and the shape are checked.
 """
 
+import math
 import os
 from typing import Any
 
@@ -362,7 +363,7 @@ def check_value(name: str, out: Any) -> None:
 
 def check_not_empty(name: str, tree: Any) -> None:
     """Raise ValueError if `tree` holds no parameter at all."""
-    if sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree)) == 0:
+    if not any(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(tree)):
         raise ValueError(f"{name} must hold at least one parameter, got {tree!r}")
 
 

@@ -14,6 +14,7 @@ from jaxopt_course import training
 from jaxopt_course._engine._compiled import CompiledLoop
 from jaxopt_course._streams import stream
 from jaxopt_course.nn import MLP, FunctionalView, functional_view
+from tests.compilations import compilations
 from tests.spirals_batch import MOMENTUM, network, spirals
 
 
@@ -170,21 +171,24 @@ def test_one_epoch_is_traced_however_many_are_run_and_again_by_a_second_fit():
     options = {"loss": counted, "evaluation": {"test": spirals(30)}, "batch_size": 20}
     training.fit(network, ADAM, spirals(), keys(), epochs=3, **options)
     first = len(traces)
-    # Training and evaluation; a scan traces its body more than once for the types of its carry.
-    assert 2 <= first <= 4
-    training.fit(network, ADAM, spirals(seed=3), keys(), epochs=2, **options)
-    assert len(traces) == first
+    # Training and evaluation, twice each: the second time tells whether it is the same.
+    assert first == 4
+    with compilations() as compiled:
+        training.fit(network, ADAM, spirals(seed=3), keys(), epochs=2, **options)
+    assert (compiled, len(traces)) == ([], 2 * first)
 
 
 def test_data_enter_as_arguments_and_not_as_constants(monkeypatch):
     shapes = []
-    of_loop = CompiledLoop.shapes
+    call = CompiledLoop.__call__
     monkeypatch.setattr(
-        CompiledLoop, "shapes", lambda *args: shapes.append(of_loop(*args)) or shapes[-1]
+        CompiledLoop,
+        "__call__",
+        lambda *args, **control: shapes.append(args[1]) or call(*args, **control),
     )
     inputs, labels = spirals()
     training.fit(plain_network, ADAM, (inputs, labels), keys(), **OPTIONS)
-    train = shapes[0][2].sets.train  # of lanes, queue and what all runs share
+    train = shapes[0].sets.train
     assert [leaf.shape for leaf in train] == [inputs.shape, labels.shape]
 
 

@@ -1,19 +1,29 @@
 """The engine under what runs in batches: escapes, searches for stationary points, training.
 
-The members of a batch end at very different times, take hours, and machines fail. So a fixed number
-of *lanes* step together in a compiled loop and are refilled as their runs end; every device has a
-*crew* of lanes and is dealt runs in turn; what has ended is handed over as it comes; and lanes,
-queue and results can be saved and taken up again at any moment. A run's bits depend on its start,
-its key and the number of lanes, and on nothing else.
+The members of a batch end at very different times, take hours, and machines fail. Its words:
 
-What a step is, a *program* says, in the terms of its own module. One part a file:
+    program  What runs do, a pytree of the arrays that they share: `begin(start)`, `step(state)`,
+             `row(state)`, each for all lanes at once (`Program`). Every wing has one.
+    start    Where a run begins: a pytree; its key, if it has one, is a leaf.
+    state    Where the runs in the lanes stand; a reason says of each why it has ended, or not.
+    lane     A place in which one run after the other takes its steps, beside the others.
+    queue    Runs that wait for a lane.
+    row      What is kept of a run that has ended.
+    crew     The lanes of one device, and the runs dealt to it.
+    source   Where starts come from, by the numbers of the runs.
+    share    The runs that one process of several works on.
 
-    lanes        plans, programs, queues, lanes: what all this is about
-    loop         the compiled loop: step, retire, refill, record
-    compiled     for which shapes it is compiled, what it needs
+A fixed number of lanes step together in a compiled loop and are refilled as their runs end; what
+has ended is handed over as it comes; and lanes, queue and rows can be saved and taken up again at
+any moment. A run's bits depend on its start and the number of lanes, and on nothing else. One part
+a file:
+
+    loop         programs, queues, lanes, and the compiled loop: step, retire, refill
+    recording    a program that records another
+    compiled     for which shapes the loop is compiled, what it needs
     crews        what drives it: a thread a device, interruption, memory
     reports      what crews report, and how the main thread comes by it
-    batch        a whole batch: its share of the runs, checkpoints, gathering
+    batch        a whole batch: how it is executed, its share of the runs, gathering
     checkpoints  on disk: two kept, whole or not at all, healed where damaged
     manifest     what a checkpoint says, and which files belong to it
     lock         one process at a time in a folder

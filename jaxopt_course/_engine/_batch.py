@@ -4,25 +4,31 @@ Under `jax.distributed` every process has a contiguous share of the runs and wor
 its own devices, files and checkpoints; they meet once, at the end, to exchange results.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxopt_course import _preemption as preemption
-from jaxopt_course._checks import is_key
+from jaxopt_course._checks import (
+    check_callable,
+    check_count,
+    check_path,
+    check_positive,
+    is_key,
+    is_traced,
+)
 from jaxopt_course._engine._checkpoints import RunCheckpoints, stored_parts
-from jaxopt_course._engine._crews import Engine, Progress, Rows, concatenate
-from jaxopt_course._engine._lanes import Plan, Queue, idle_lanes
-from jaxopt_course._engine._loop import advance
+from jaxopt_course._engine._crews import Engine, Rows, concatenate
+from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
 from jaxopt_course._processes import wait_for_all
+from jaxopt_course._tracing import digest_of, settings
 
 _FORMAT = 3
 """Of checkpoints; they are continued by the same only."""
@@ -32,42 +38,46 @@ _WORTH_KEEPING = 1.0
 """Seconds of work whose end is worth a checkpoint, which takes some tenths of a second."""
 
 
-class DescribedPlan(Plan, Protocol):
-    """A plan of runs whose starts lie in memory."""
-
-    def describe(self, constants: Any, /) -> dict[str, Any]:
-        """Return what, besides starts and keys, tells a batch from others, as JSON."""
-        ...
-
-
 class Batch:
-    """Starts and keys in memory, from which an engine takes."""
+    """Starts in memory, from which an engine takes."""
 
-    def __init__(self, starts: Any, keys: jax.Array) -> None:
-        self._typed = is_key(keys)
-        self._impl = jax.random.key_impl(keys) if self._typed else None
-        keys = jax.random.key_data(keys) if self._typed else keys
-        self._arrays = jax.tree.map(np.asarray, (starts, keys))
+    def __init__(self, starts: Any) -> None:
+        """Bring them to the host, keys as their data."""
+        leaves, self._structure = jax.tree.flatten(starts)
+        self._generators = [jax.random.key_impl(leaf) if is_key(leaf) else None for leaf in leaves]
+        self._leaves = [
+            np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in leaves
+        ]
+        self.runs = self._leaves[0].shape[0]
 
-    def take(self, first: int, size: int) -> tuple[Any, Any]:
-        """Return `size` starts and keys; behind the last stand copies of it."""
-        runs = self._arrays[1].shape[0]
-        numbers = np.minimum(np.arange(first, first + size), runs - 1)
-        starts, keys = jax.tree.map(lambda leaf: leaf[numbers], self._arrays)
-        return starts, jax.random.wrap_key_data(keys, impl=self._impl) if self._typed else keys
+    def take(self, first: int, size: int) -> Any:
+        """Return `size` starts; behind the last stand copies of it."""
+        numbers = np.minimum(np.arange(first, first + size), self.runs - 1)
+
+        def of(leaf: np.ndarray, generator: Any) -> Any:
+            taken = leaf[numbers]
+            return taken if generator is None else jax.random.wrap_key_data(taken, impl=generator)
+
+        return jax.tree.unflatten(self._structure, map(of, self._leaves, self._generators))
 
     def digest(self) -> str:
-        """Return what tells these starts and keys from all others."""
-        digest = hashlib.sha256(str(self._impl).encode())
-        for path, leaf in jax.tree.leaves_with_path(self._arrays):
-            digest.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        return digest.hexdigest()[:12]
+        """Return what tells these starts from all others."""
+        return digest_of((self._leaves, str(self._structure), str(self._generators)))
 
 
 def circumstances(device: jax.Device) -> dict[str, Any]:
-    """Return on what the bits of a run depend besides its plan, as JSON."""
-    return {"format": _FORMAT, "jax": jax.__version__, "device": device.device_kind}
+    """Return on what the bits of a run depend besides its program and start, as JSON."""
+    return {
+        "format": _FORMAT,
+        "versions": {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
+        "device": device.device_kind,
+        "settings": settings(),
+    }
+
+
+def said_of_key(key: jax.Array) -> str:
+    """Return what tells a key from others, for who reads an error."""
+    return str(jax.random.key_data(key).tolist())
 
 
 def local_devices(devices: Any) -> tuple[jax.Device, ...]:
@@ -78,6 +88,42 @@ def local_devices(devices: Any) -> tuple[jax.Device, ...]:
     return devices
 
 
+class Execution(NamedTuple):
+    """How a batch is executed, which is all the same to what its runs do.
+
+    Attributes:
+        devices: Devices among which the runs of this process are divided, by default all it has.
+        lanes: How many runs a device takes through their steps together; None for what the caller
+            finds best. On it alone the last bits of a run depend.
+        checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one),
+            from the newest of which the batch continues; None for none.
+        checkpoint_every: Seconds between checkpoints.
+        callback: Called with the progress of this process a few times a second, or None.
+    """
+
+    devices: tuple[jax.Device, ...]
+    lanes: int | None
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_every: float
+    callback: Callable[..., Any] | None
+
+
+def checked_execution(
+    devices: Any, lanes: Any, checkpoint: Any, checkpoint_every: Any, callback: Any
+) -> Execution:
+    """Return how a batch is to be executed, having checked all that says so.
+
+    Raises:
+        TypeError: for something of another type.
+        ValueError: for no devices, or a number that is not positive.
+    """
+    check_count(lanes=lanes, optional=True)
+    check_path(checkpoint=checkpoint, optional=True)
+    check_positive(checkpoint_every=checkpoint_every)
+    check_callable(callback=callback, optional=True)
+    return Execution(local_devices(devices), lanes, checkpoint, checkpoint_every, callback)
+
+
 def share(runs: int, process: int) -> range:
     """Return the numbers of the runs that are the share of a process."""
     processes = jax.process_count()
@@ -85,29 +131,21 @@ def share(runs: int, process: int) -> range:
 
 
 def run(
-    plan: DescribedPlan,
-    constants: Any,
+    program: Program,
     starts: Any,
-    keys: jax.Array,
     *,
-    traced: bool,
-    devices: tuple[jax.Device, ...],
-    checkpoint: str | os.PathLike[str] | None,
-    checkpoint_every: float,
-    callback: Callable[[Progress], Any] | None,
+    about: Callable[[], dict[str, Any]],
+    execution: Execution,
 ) -> Rows:
-    """Run a batch from starts and keys in memory, in all processes together.
+    """Run a batch from starts in memory, in all processes together.
+
+    If any array is traced, all is done within the program that is traced.
 
     Args:
-        plan: What runs do.
-        constants: Arrays they share.
+        program: What runs do.
         starts: The runs being the first axis.
-        keys: Likewise.
-        traced: Whether any of these is traced: then all is done within that program.
-        devices: Among which the runs of this process are divided.
-        checkpoint: Folder for checkpoints, or None.
-        checkpoint_every: Seconds between them.
-        callback: Called with the progress of this process.
+        about: Returns what tells this batch from others with the same starts, as JSON.
+        execution: How it is executed, checked.
 
     Returns:
         What is kept of every run, in their order.
@@ -115,18 +153,17 @@ def run(
     Raises:
         ValueError: for a checkpoint or a callback within a traced function.
     """
-    if traced:
+    devices, _, checkpoint, checkpoint_every, callback = execution
+    if is_traced((program, starts)):
         for name, value in (("checkpoint", checkpoint), ("callback", callback)):
             if value is not None:
                 raise ValueError(f"{name} must be None within a traced function, got {value!r}")
-        return _run_inline(plan, constants, starts, keys)
-    runs = keys.shape[0]
-    source = Batch(starts, keys)
+        return _run_inline(program, starts)
+    source = Batch(starts)
     engine = Engine(
-        plan,
-        constants,
+        program,
         source.take,
-        share(runs, jax.process_index()),
+        share(source.runs, jax.process_index()),
         devices,
         at_leisure=checkpoint is None and callback is None,
     )
@@ -134,15 +171,11 @@ def run(
         engine,
         checkpoint=checkpoint,
         every=checkpoint_every,
-        about=lambda: (
-            plan.describe(constants)
-            | circumstances(devices[0])
-            | {"starts and keys": source.digest()}
-        ),
+        about=lambda: about() | circumstances(devices[0]) | {"starts": source.digest()},
         always=False,
         callback=callback,
     )
-    return gather(joined(engine, parts), runs)
+    return gather(joined(engine, parts), source.runs)
 
 
 def joined(engine: Engine, parts: Iterable[Rows]) -> Rows:
@@ -221,18 +254,17 @@ def gather(rows: Rows, runs: int) -> Rows:
     return jax.tree.map(gather_leaf, rows)
 
 
-@partial(jax.jit, static_argnums=0)
-def _run_inline(plan: Plan, constants: Any, starts: Any, keys: jax.Array) -> Rows:
+@jax.jit
+def _run_inline(program: Program, starts: Any) -> Rows:
     """Run within somebody's program: on its device, in one loop, without the host."""
-    runs = keys.shape[0]
-    start = jax.tree.map(lambda leaf: leaf[0], starts)
-    queue = Queue(starts, keys, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
+    runs = jax.tree.leaves(starts)[0].shape[0]
+    start = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(
-        plan,
-        idle_lanes(plan, constants, start, keys[0]),
+        program,
+        idle_lanes(program, start),
         queue,
-        constants,
-        room=runs + plan.lanes,
+        room=runs + program.lanes,
         budget=jnp.int32(2**31 - 1),
         more=jnp.bool_(False),
     )

@@ -29,8 +29,8 @@ from jaxopt_course._engine import _files as files
 from jaxopt_course._engine import _manifest as _manifest
 from jaxopt_course._engine._crews import Crew, Engine, Rows
 from jaxopt_course._engine._files import Damaged, Stamp
-from jaxopt_course._engine._lanes import IDLE, Lanes
 from jaxopt_course._engine._lock import locked, unwritable
+from jaxopt_course._engine._loop import IDLE, Lanes
 from jaxopt_course._engine._manifest import Manifest, Part, Waiting
 
 _PROCESSES = "process-*-of-*"

@@ -18,12 +18,12 @@ import jax
 import numpy as np
 
 from jaxopt_course._engine._compiled import CompiledLoop
-from jaxopt_course._engine._lanes import Ended, Lanes, Plan, Queue
+from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue
 from jaxopt_course._engine._reports import Listener, Reports
 
-Source = Callable[[int, int], tuple[Any, jax.Array]]
-"""From the number of the first run and how many to starts and keys, the runs being the first axis.
-Behind the last run there may be any that are valid."""
+Source = Callable[[int, int], Any]
+"""From the number of the first run and how many to starts, the runs being the first axis. Behind
+the last run there may be any that are valid."""
 Rows = dict[str, Any]
 Observe = Callable[[Lanes, Rows], Any]
 
@@ -73,8 +73,7 @@ class Engine:
 
     def __init__(
         self,
-        plan: Plan,
-        constants: Any,
+        program: Program,
         source: Source,
         runs: range,
         devices: tuple[jax.Device, ...],
@@ -86,9 +85,8 @@ class Engine:
         """Set up a batch.
 
         Args:
-            plan: What runs do.
-            constants: Arrays they share.
-            source: Of starts and keys.
+            program: What runs do.
+            source: Of starts.
             runs: Their numbers.
             devices: Among which they are divided.
             at_leisure: Whether nobody wants control back soon after the start.
@@ -100,8 +98,8 @@ class Engine:
         self.runs, self.next, self.ended = runs, runs.start, 0
         self.crews: list[Crew] = []
         self.rows: list[Rows] = []
-        self._plan, self._source, self._devices = plan, source, devices
-        self._loop = CompiledLoop(plan, constants, *source(runs.start, 1), long_steps=long_steps)
+        self._program, self._source, self._devices = program, source, devices
+        self._loop = CompiledLoop(program, source(runs.start, 1), long_steps=long_steps)
         self._first_budget = 1024 if at_leisure else 16
         if long_steps or observe is not None:
             self._first_budget = 1
@@ -200,7 +198,7 @@ class Engine:
 
     def _devices_at_work(self) -> tuple[jax.Device, ...]:
         """Return as many devices as there is work for."""
-        blocks = -(-(len(self.runs) - self.ended) // self._plan.lanes)
+        blocks = -(-(len(self.runs) - self.ended) // self._program.lanes)
         devices = self._devices[: max(blocks, 1)]
         alone = len(devices) > 1 and self._loop.needs(devices[0]).every_core
         return devices[:1] if alone else devices
@@ -217,8 +215,8 @@ class Engine:
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        lanes = self._loop.idle_lanes(device) if crew.lanes is None else crew.lanes
-        crew.lanes, constants = jax.device_put((lanes, self._loop.constants), device)
+        lanes = self._loop.idle_lanes() if crew.lanes is None else crew.lanes
+        crew.lanes, program = jax.device_put((lanes, self._program), device)
         budget, queue, calls = self._first_budget, None, 0
         while True:
             if not crew.waiting and (dealt := self._deal()):
@@ -234,7 +232,7 @@ class Engine:
             started, before = time.monotonic(), int(queue.head)
             more = self.next < self.runs.stop
             crew.lanes, head, ended = self._loop(
-                crew.lanes, queue, constants, budget=budget, more=more
+                program, crew.lanes, queue, budget=budget, more=more
             )
             queue = queue._replace(head=head)
             begun, rows = int(head) - before, self._keep(ended)
@@ -252,15 +250,15 @@ class Engine:
         """Take the next runs: fewer towards the end, so that no device is without."""
         with self._lock:
             share = (self.runs.stop - self.next) // (2 * len(self._devices))
-            most = min(max(share, self._plan.lanes), self._loop.size)
+            most = min(max(share, self._program.lanes), self._loop.size)
             dealt = range(self.next, min(self.next + most, self.runs.stop))
             self.next = dealt.stop
         return dealt
 
     def _queue(self, waiting: range, device: jax.Device) -> Queue:
-        starts, keys = self._source(waiting.start, self._loop.size)
+        starts = self._source(waiting.start, self._loop.size)
         numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
-        return Queue(*jax.device_put((starts, keys, *numbers), device))
+        return Queue(*jax.device_put((starts, *numbers), device))
 
     def _keep(self, ended: Ended) -> Rows:
         """Keep the runs that have ended; return what is kept of them."""
@@ -279,7 +277,7 @@ class Engine:
             self.ended += count
             self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
             self._run_steps += int(rows["steps"].sum())
-            self._lane_steps += int(ended.steps) * self._plan.lanes
+            self._lane_steps += int(ended.steps) * self._program.lanes
         return rows
 
 

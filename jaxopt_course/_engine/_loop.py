@@ -2,29 +2,171 @@
 
 How long runs take is heavy-tailed: most of a batch end long before the last. So a run that has
 ended leaves its lane, and the next of the queue takes it over, within the compiled loop, whenever
-more than a sixteenth of the lanes are free. Runs that are recorded go through in whole blocks
-instead: then all lanes write their entries in one place.
+more than a sixteenth of the lanes are free.
 """
 
+import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course._batching import rank_and_members
-from jaxopt_course._engine._lanes import IDLE, RUNNING, Ended, Lanes, Plan, Queue
+from jaxopt_course._checks import is_key
+
+RUNNING, IDLE = -1, -2
+"""Reasons of lanes whose run has not ended, and of lanes without a run."""
 
 _WAITING = 16
 """Lanes are refilled when more than one in this many is without a run."""
 
+_QUEUE_BYTES = 2**25
+"""Of starts; where more would lie in a queue, it holds as many runs as there are lanes."""
+
+
+class Program(Protocol):
+    """What lanes do together: a pytree, whose leaves are the arrays that all runs share.
+
+    A program that is given equal static parts and arrays of the same shapes is compiled once. Every
+    leaf of a state has the lanes as its axis `axis`; reasons have shape `(lanes,)`. What becomes of
+    one lane does not depend on the others. A lane that is not RUNNING costs as little as it can.
+
+    Attributes:
+        lanes: How many runs take their steps together.
+        axis: The axis of the lanes in states and starts, 0 or -1.
+        in_blocks: Whether no lane is refilled before all runs in the lanes have ended.
+    """
+
+    @property
+    def lanes(self) -> int:
+        """How many runs take their steps together."""
+        ...
+
+    @property
+    def axis(self) -> int:
+        """The axis of the lanes."""
+        ...
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether lanes are refilled all at once."""
+        ...
+
+    def begin(self, starts: Any, reason: jax.Array) -> tuple[Any, jax.Array]:
+        """Return the state of lanes at their starts, and which of them have ended there."""
+        ...
+
+    def step(self, state: Any, reason: jax.Array) -> tuple[Any, jax.Array]:
+        """Take a step in every lane that runs."""
+        ...
+
+    def row(self, state: Any, reason: jax.Array) -> dict[str, Any]:
+        """Return what is kept of every lane's run, `reason` and `steps` in any case.
+
+        Every leaf has the lanes as its axis `axis`. Keys are kept as their data.
+        """
+        ...
+
+
+class Queue(NamedTuple):
+    """Runs that wait for a lane.
+
+    Attributes:
+        starts: Leaves of shape `(places, ...)`.
+        first: Number of the run in the first place; the others count on from it.
+        head: The place whose turn it is.
+        size: How many of the places hold a run.
+    """
+
+    starts: Any
+    first: Any
+    head: Any
+    size: Any
+
+
+class Lanes(NamedTuple):
+    """Where all lanes stand.
+
+    Attributes:
+        run: Number of the run, int32.
+        reason: Why it has ended, or that it runs, or that there is none, int32.
+        state: What the program keeps of it.
+    """
+
+    run: Any
+    reason: Any
+    state: Any
+
+
+class Ended(NamedTuple):
+    """Runs that have ended, in the order in which they did, the runs being the first axis.
+
+    Attributes:
+        rows: `run`, and what the program keeps of it.
+        count: How many of the rows are filled, int32.
+        steps: How many steps the lanes have taken, int32.
+    """
+
+    rows: dict[str, Any]
+    count: jax.Array
+    steps: jax.Array
+
+
+def idle_lanes(program: Program, start: Any) -> Lanes:
+    """Return lanes without runs, on the host; `start` is that of any run, which shapes them."""
+    return jax.tree.map(zeros, idle_shapes(program, start))._replace(
+        reason=np.full(program.lanes, IDLE, np.int32)
+    )
+
+
+def idle_shapes(program: Program, start: Any) -> Lanes:
+    """Return the shapes of lanes; `start` is that of any run."""
+
+    def begin(program: Program, start: Any) -> Any:
+        def of_lanes(leaf: jax.Array) -> jax.Array:
+            every = jnp.broadcast_to(leaf, (program.lanes, *leaf.shape))
+            return jnp.moveaxis(every, 0, program.axis)
+
+        reason = jnp.full(program.lanes, IDLE, jnp.int32)
+        return program.begin(jax.tree.map(of_lanes, start), reason)[0]
+
+    number = jax.ShapeDtypeStruct((program.lanes,), jnp.int32)
+    return Lanes(run=number, reason=number, state=jax.eval_shape(begin, program, start))
+
+
+def zeros(shape: jax.ShapeDtypeStruct) -> Any:
+    """Return an array of zeros on the host, or keys."""
+    if not is_key(shape):
+        return np.zeros(shape.shape, shape.dtype)
+    generators: list[Any] = []
+
+    def look(key: jax.Array) -> jax.Array:
+        generators.append(jax.random.key_impl(key))
+        return jax.random.key_data(key)
+
+    data = jax.eval_shape(look, shape)
+    bits: Any = np.zeros(data.shape, data.dtype)
+    return jax.random.wrap_key_data(bits, impl=generators[0])
+
+
+def places(program: Program, start: Any) -> tuple[int, int]:
+    """Return how many runs a queue holds, and how many that have ended can be held at once.
+
+    Enough that control seldom leaves the compiled loop, few enough to cost little memory.
+    """
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(start))
+    if program.in_blocks or 8 * program.lanes * size > _QUEUE_BYTES:
+        return program.lanes, program.lanes
+    return 8 * program.lanes, 4 * program.lanes
+
 
 def advance(
-    plan: Plan,
+    program: Program,
     lanes: Lanes,
     queue: Queue,
-    constants: Any,
     *,
     room: int,
     budget: chex.Numeric,
@@ -33,10 +175,9 @@ def advance(
     """Let the lanes step until they want something from the caller.
 
     Args:
-        plan: The program.
+        program: What they do.
         lanes: Where the lanes stand.
         queue: Who waits.
-        constants: Arrays that all runs share.
         room: How many runs that have ended can be returned, at least as many as there are lanes.
         budget: Steps after which to return in any case.
         more: Whether there are more runs than the queue holds. If so, this returns as soon as lanes
@@ -45,8 +186,8 @@ def advance(
     Returns:
         The lanes, the place in the queue whose turn it is, and the runs that have ended.
     """
-    crowd = Crowd(plan, constants, queue)
-    patience = plan.lanes // _WAITING if plan.record_every is None else plan.lanes - 1
+    crowd = Crowd(program, queue)
+    patience = program.lanes - 1 if program.in_blocks else program.lanes // _WAITING
     every_lane = jax.eval_shape(crowd.rows, lanes)
     ended = Ended(
         rows=jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape[1:]), leaf.dtype), every_lane),
@@ -65,21 +206,11 @@ def advance(
         lanes, taken, patient = carry
         return crowd.step(lanes), taken + 1, patient
 
-    def stretch(carry: tuple[Lanes, jax.Array, jax.Array]) -> Any:
-        """Take the steps from one entry of the record to the next, and write that."""
-        until = (carry[0].clock // crowd.every + 1) * crowd.every
-        lanes, taken, patient = jax.lax.while_loop(
-            lambda carry: (carry[0].clock < until) & may_go_on(carry), step, carry
-        )
-        return crowd.record(lanes), taken, patient
-
     def turn(carry: tuple[Lanes, jax.Array, Ended]) -> tuple[Lanes, jax.Array, Ended]:
         lanes, head, ended = carry
         # With nobody to follow, a lane waits for the last that runs.
-        patient = jnp.where((head < queue.size) | more, patience, plan.lanes - 1)
-        # Entries are written within this loop, in place: a condition would copy the record.
-        go_on = step if plan.record_every is None else stretch
-        lanes, taken, _ = jax.lax.while_loop(may_go_on, go_on, (lanes, ended.steps, patient))
+        patient = jnp.where((head < queue.size) | more, patience, program.lanes - 1)
+        lanes, taken, _ = jax.lax.while_loop(may_go_on, step, (lanes, ended.steps, patient))
         ended = ended._replace(steps=taken)
         return jax.lax.cond(
             vacant(lanes) > patient, exchange, lambda *carry: carry, lanes, head, ended
@@ -94,7 +225,7 @@ def advance(
         lanes, head, ended = carry
         unfinished = jnp.any(lanes.reason != IDLE) | (head < queue.size)
         asks_in_vain = more & (head >= queue.size) & jnp.any(lanes.reason == IDLE)
-        fits = ended.count <= room - plan.lanes
+        fits = ended.count <= room - program.lanes
         return unfinished & ~asks_in_vain & fits & (ended.steps < budget)
 
     return jax.lax.while_loop(goes_on, turn, (lanes, queue.head, ended))
@@ -103,39 +234,19 @@ def advance(
 class Crowd:
     """The lanes, what they do and who follows."""
 
-    def __init__(self, plan: Plan, constants: Any, queue: Queue) -> None:
-        self.plan, self.queue = plan, queue
-        self.every = plan.record_every or 1
-        self.program = plan.program(constants, queue.starts)
-        axis = self.program.axis
-        self.starts = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), queue.starts)
+    def __init__(self, program: Program, queue: Queue) -> None:
+        self.program, self.queue = program, queue
+        self.starts = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, program.axis), queue.starts)
 
     def step(self, lanes: Lanes) -> Lanes:
-        body, reason = self.program.step(lanes.body, lanes.reason)
-        clock = lanes.clock + (self.plan.record_every is not None)
-        return lanes._replace(body=body, reason=reason, clock=clock)
-
-    def record(self, lanes: Lanes) -> Lanes:
-        """Write an entry: one before its time stays if all have ended, or is overwritten."""
-        row = -(-lanes.clock // self.every)
-        entry = self.program.entry(lanes.body)
-        record = jax.tree.map(lambda rows, new: rows.at[row].set(new), lanes.record, entry)
-        return lanes._replace(record=record)
+        state, reason = self.program.step(lanes.state, lanes.reason)
+        return lanes._replace(state=state, reason=reason)
 
     def rows(self, lanes: Lanes) -> dict[str, Any]:
         """Return what is kept of every run, with the lanes as the first axis."""
         axis = self.program.axis
-        kept = self.program.row(lanes.body, lanes.reason)
-        kept = {"run": lanes.run} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), kept)
-        if self.plan.record_every is None:
-            return kept
-        # Entries are stacked in front; the last repeats where all runs had ended before.
-        written = -(-lanes.clock // self.every)
-        entries = jnp.minimum(jnp.arange(self.plan.entries), written)
-        last = axis if axis == -1 else axis + 1
-        return kept | {
-            "record": jax.tree.map(lambda rows: jnp.moveaxis(rows[entries], last, 0), lanes.record)
-        }
+        kept = self.program.row(lanes.state, lanes.reason)
+        return {"run": lanes.run} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), kept)
 
     def retire(self, lanes: Lanes, ended: Ended) -> Ended:
         """Write the runs that have ended behind those that had before."""
@@ -159,25 +270,22 @@ class Crowd:
         number, _ = rank_and_members(free)
         place = head + number - 1
         filled = free & (place < self.queue.size)
-        take = partial(jnp.take, indices=place, mode="clip")
         axis = self.program.axis
-        body, reason = self.program.begin(
-            take(self.queue.keys, axis=0),
-            jax.tree.map(lambda leaf: take(leaf, axis=axis), self.starts),
-            jnp.where(filled, RUNNING, IDLE),
+        take = partial(jnp.take, indices=place, axis=axis, mode="clip")
+        state, reason = self.program.begin(
+            jax.tree.map(take, self.starts), jnp.where(filled, RUNNING, IDLE).astype(jnp.int32)
         )
 
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            if self.program.in_blocks:
+                return new  # All are free, and states may be large.
             shape = [1] * old.ndim
             shape[axis] = -1
             return jnp.where(filled.reshape(shape), new, old)
 
-        lanes = lanes._replace(
+        lanes = Lanes(
             run=jnp.where(filled, self.queue.first + place, lanes.run),
             reason=jnp.where(free, reason, lanes.reason),
-            body=jax.tree.map(choose, body, lanes.body),
-            clock=jnp.zeros((), jnp.int32),
+            state=jax.tree.map(choose, state, lanes.state),
         )
-        if self.plan.record_every is not None:
-            lanes = self.record(lanes)
         return lanes, head + jnp.sum(filled, dtype=jnp.int32)

@@ -1,8 +1,6 @@
 """Where searches for stationary points ended: points told apart, named, counted, put in order."""
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -13,8 +11,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course._batching import update_where
+from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._point import StationaryPoint
-from jaxopt_course.saddle._search_runs import Outcome, block_size
+from jaxopt_course.saddle._search_program import Outcome, block_size
 from jaxopt_course.saddle._stationary import classify_unchecked
 
 
@@ -73,17 +72,26 @@ class Census:
     runs: SearchRuns
 
 
-class Naming(NamedTuple):
-    """How points are told apart and named: what the compiled program depends on."""
+@flax.struct.dataclass
+class Naming:
+    """How points are told apart and named; a pytree of what the functions close over.
 
-    fun: Callable[[Any], jax.Array]
-    canonical: Callable[[Any], Any] | None
-    max_points: int
-    order: int
-    null_space: Callable[[Any], Any] | None
+    Attributes:
+        fun: The objective.
+        canonical: By what ends are compared, None for the parameters.
+        null_space: Directions in which the objective does not change, None for unknown ones.
+        max_points: The most points to list.
+        order: As in `classify`.
+    """
+
+    fun: Traced
+    canonical: Traced | None
+    null_space: Traced | None
+    max_points: int = flax.struct.field(pytree_node=False)
+    order: int = flax.struct.field(pytree_node=False)
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def take_census(
     naming: Naming,
     ends: dict[str, Any],

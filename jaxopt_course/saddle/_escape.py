@@ -16,7 +16,6 @@ Jin, Ge, Netrapalli, Kakade and Jordan (2017), https://arxiv.org/abs/1703.00887.
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import chex
@@ -33,20 +32,26 @@ from jaxopt_course._checks import (
     check_key,
     check_not_empty,
     check_number,
-    check_objective,
-    check_path,
     check_positive,
     check_real_floating,
     is_traced,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress, Rows
-from jaxopt_course.saddle._escape_steps import (
-    EscapePlan,
+from jaxopt_course._engine._recording import Recorder
+from jaxopt_course._tracing import Traced
+from jaxopt_course.saddle._escape_program import (
     Limits,
     Objective,
+    Observed,
     Optimizer,
+    Start,
+    about,
+    check_rule,
     default_lanes,
+    key_for,
+    trace_program,
 )
 from jaxopt_course.saddle._stop import Stop as Stop
 from jaxopt_course.transforms._protocol import is_optimizer
@@ -115,8 +120,9 @@ def escape(
 ) -> EscapeRuns:
     """Run an optimizer from every start until each run ends on its own condition.
 
-    The program is compiled once for a given `fun`, `optimizer` (the same objects, not equal ones)
-    and shapes. Memory grows with the number of runs and of recorded entries, not with the steps.
+    The program is compiled once for what `fun` and `optimizer` compute, whatever objects they are,
+    and for given shapes: arrays that they close over are arguments of it, looked at anew by every
+    call. Memory grows with the number of runs and of recorded entries, not with the steps.
 
     Under `jax.distributed`, every process calls this with the same arguments, works on its share of
     the runs with its own devices and gets all results.
@@ -162,7 +168,8 @@ def escape(
         TypeError: for an objective that is not scalar, parameters that are not real floating, or
             keys that are not typed keys.
         ValueError: for empty parameters, leading axes that differ, numbers out of range, a value
-            that is not finite at a start, or a checkpoint of another batch.
+            that is not finite at a start, an objective or optimizer two traces of which differ, or
+            a checkpoint of another batch.
         training.Preempted: after SIGTERM, where there are checkpoints and the program has no
             handler of its own; a `SystemExit` of status 75.
         MemoryError: before anything runs, if the compiled program needs more memory than a device
@@ -177,72 +184,55 @@ def escape(
     """
     check_rule(optimizer)
     runs = _check_batch(starts, keys, optimizer)
-    check_rule(optimizer, None if keys is None else keys[0])
-    check_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
     check_count(max_steps=max_steps)
-    check_count(record_every=record_every, lanes=lanes, optional=True)
+    check_count(record_every=record_every, optional=True)
     check_flag(record_params=record_params, record_min_eigenvalue=record_min_eigenvalue)
-    check_positive(checkpoint_every=checkpoint_every)
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
-    check_callable(callback=callback, eval_params=eval_params, optional=True)
-    check_path(checkpoint=checkpoint, optional=True)
+    check_callable(eval_params=eval_params, optional=True)
     if record_every is None and (record_params or record_min_eigenvalue):
         raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
-    devices = batch.local_devices(devices)
-    plan = EscapePlan(
-        fun=fun,
-        optimizer=optimizer,
+    execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
+    if lanes is None:
+        lanes = default_lanes(runs, starts, execution.devices[0].platform)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    program = trace_program(
+        fun,
+        optimizer,
+        Start(shapes, key_for(optimizer, keys)),
+        at=lambda: jax.tree.map(lambda leaf: leaf[0], starts),
+        limits=Limits(target_value, epsilon, hessian_lipschitz),
         max_steps=int(max_steps),
-        record_every=None if record_every is None else int(record_every),
-        record_params=record_params,
-        record_min_eigenvalue=record_min_eigenvalue,
-        lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
+        lanes=int(lanes),
         eval_params=eval_params,
     )
-    keys = jnp.arange(runs) if keys is None else keys  # A fixed transformation asks for none.
-    limits = Limits(target_value, epsilon, hessian_lipschitz)
-    finite = _is_finite(fun, starts)
-    traced = is_traced((finite, keys, limits))
-    if not traced:
+    finite = _is_finite(program.fun, starts)
+    if not is_traced((finite, keys, program)):
         _check_finite(np.asarray(finite))
+    recorded: Any = program
+    recording: dict[str, Any] = {"record_every": record_every}
+    if record_every is not None:
+        observed = Observed(bool(record_params), bool(record_min_eigenvalue))
+        entries = int(max_steps) // int(record_every) + 1
+        recorded = Recorder(program, observed, int(record_every), entries)
+        recording |= observed._asdict()
     rows = batch.run(
-        plan,
-        limits,
-        starts,
-        keys,
-        traced=traced,
-        devices=devices,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        callback=callback,
+        recorded,
+        Start(starts, None if is_optimizer(optimizer) else keys),
+        about=lambda: about(program) | recording,
+        execution=execution,
     )
-    return _as_runs(plan, jax.tree.map(jnp.asarray, rows))
+    return _as_runs(jax.device_put(rows), record_every, max_steps)
 
 
-def _as_runs(plan: EscapePlan, rows: Rows) -> EscapeRuns:
+def _as_runs(rows: Rows, every: int | None, max_steps: int) -> EscapeRuns:
     """Return what was kept of the runs as the caller gets it."""
     rows = dict(rows)
     record = rows.pop("record", None)
     if record is not None:
-        step = jnp.arange(0, plan.max_steps + 1, plan.record_every, dtype=jnp.int32)
+        step = jnp.arange(0, max_steps + 1, every, dtype=jnp.int32)
         record = EscapeRecord(step=step, **record)
     return EscapeRuns(record=record, **rows)
-
-
-def check_rule(optimizer: Any, key: Any = None) -> None:
-    """Raise TypeError unless `optimizer` is one, or a function that makes one of a key."""
-    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
-    made = optimizer
-    if callable(optimizer) and not is_optimizer(optimizer):
-        if key is None:
-            return
-        try:
-            made = optimizer(key)
-        except TypeError as error:
-            raise TypeError(f"{wanted}, but of a key it says: {error}") from error
-    if not is_optimizer(made):
-        raise TypeError(f"{wanted}, got {made!r}")
 
 
 def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> None:
@@ -287,6 +277,6 @@ def _check_finite(finite: np.ndarray) -> None:
         )
 
 
-@partial(jax.jit, static_argnums=0)
-def _is_finite(fun: Objective, starts: chex.ArrayTree) -> jax.Array:
+@jax.jit
+def _is_finite(fun: Traced, starts: chex.ArrayTree) -> jax.Array:
     return jnp.isfinite(jax.vmap(fun)(starts))

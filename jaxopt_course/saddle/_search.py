@@ -34,19 +34,27 @@ from jaxopt_course._checks import (
     check_non_negative,
     check_not_empty,
     check_one_of,
-    check_path,
     check_positive,
     check_real_floating,
     is_traced,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
+from jaxopt_course._tracing import trace, trace_objective
 from jaxopt_course.saddle._census import Census as Census
 from jaxopt_course.saddle._census import Naming, take_census, trimmed
 from jaxopt_course.saddle._census import SearchRuns as SearchRuns
-from jaxopt_course.saddle._inspect import inspect_objective
-from jaxopt_course.saddle._search_runs import Limits, SearchPlan, default_lanes
-from jaxopt_course.saddle._search_runs import Outcome as Outcome
+from jaxopt_course.saddle._inspect import warn_of_batch_statistics
+from jaxopt_course.saddle._search_program import (
+    Limits,
+    SearchProgram,
+    Start,
+    about,
+    block_size,
+    default_lanes,
+)
+from jaxopt_course.saddle._search_program import Outcome as Outcome
 from jaxopt_course.saddle._search_steps import RULES
 
 Objective = Callable[[Any], jax.Array]
@@ -76,9 +84,9 @@ def find(
     """Search for stationary points of every index from a batch of starts.
 
     The searches run on every device JAX sees, in lanes that are refilled as searches end; then one
-    program tells their ends apart. Both are compiled once for given functions (the same objects,
-    not equal ones), `method` and shapes; no run depends on another. Computed in the precision of
-    the parameters, float32 at least; half-precision parameters are widened.
+    program tells their ends apart. Both are compiled once for what the functions compute, whatever
+    objects they are, and given `method` and shapes; no run depends on another. Computed in the
+    precision of the parameters, float32 at least; half-precision parameters are widened.
 
     Args:
         fun: The objective, from parameters (a pytree) to a scalar, twice differentiable; three
@@ -136,53 +144,58 @@ def find(
     check_not_empty("starts", starts)
     check_real_floating("starts", starts)
     runs = check_batch("starts", starts)
-    traced = inspect_objective("fun", fun, jax.tree.map(lambda leaf: leaf[0], starts))
     check_integer(max_steps=max_steps)
     check_non_negative(max_steps=max_steps)
-    check_count(max_points=max_points, lanes=lanes, optional=True)
-    check_positive(trust_radius=trust_radius, checkpoint_every=checkpoint_every)
+    check_count(max_points=max_points, optional=True)
+    check_positive(trust_radius=trust_radius)
     check_positive(tolerance=tolerance, optional=True)
     check_non_negative(merge_tolerance=merge_tolerance, optional=True)
-    check_callable(callback=callback, optional=True)
-    check_path(checkpoint=checkpoint, optional=True)
+    execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     wanted = _check_index(index, method, starts, runs)
+
+    # Functions become what they compute; half precision is widened.
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(starts))
     starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), starts)
-    eps = float(jnp.finfo(wide).eps)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], wide), starts)
+    objective = trace_objective("fun", fun, shapes, lambda: jax.tree.map(_first, starts))
+    warn_of_batch_statistics("fun", objective, stacklevel=3)
+    optional = {
+        name: None if function is None else trace(name, function, shapes)
+        for name, function in (("canonical", canonical), ("null_space", null_space))
+    }
     naming = Naming(
-        fun=fun,
-        canonical=canonical,
+        fun=objective,
+        **optional,
         max_points=runs if max_points is None else int(max_points),
         order=order,
-        null_space=null_space,
     )
+
+    # The searches, then the census of where they ended.
+    eps = float(jnp.finfo(wide).eps)
     limits = Limits(
         max_steps=max_steps,
         tolerance=eps ** (2 / 3) if tolerance is None else tolerance,
         radius=trust_radius,
     )
     merge_tolerance = eps ** (1 / 3) if merge_tolerance is None else merge_tolerance
-    devices = batch.local_devices(devices)
-    plan = SearchPlan(
-        fun=fun,
+    if lanes is None:
+        lanes = default_lanes(runs, execution.devices[0].platform)
+    program = SearchProgram(
+        fun=objective,
+        limits=jax.tree.map(jnp.asarray, limits),
         method=method,
-        lanes=default_lanes(runs, devices[0].platform) if lanes is None else int(lanes),
+        lanes=int(lanes),
+        block=block_size(int(lanes)),
     )
-    begins, keys = (starts, wanted), jnp.arange(runs)  # Nothing is drawn.
-    traced = traced or is_traced((begins, limits, merge_tolerance))
     ends = batch.run(
-        plan,
-        limits,
-        begins,
-        keys,
-        traced=traced,
-        devices=devices,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        callback=callback,
+        program, Start(starts, wanted), about=lambda: about(program), execution=execution
     )
     census = take_census(naming, ends, wanted, limits.tolerance, merge_tolerance)
-    return census if traced else trimmed(census)
+    return census if is_traced(census) else trimmed(census)
+
+
+def _first(leaf: jax.Array) -> jax.Array:
+    return leaf[0]
 
 
 def _check_index(index: Any, method: str, starts: chex.ArrayTree, runs: int) -> jax.Array:

@@ -20,27 +20,32 @@ import numpy as np
 
 from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
-    check_callable,
     check_count,
     check_key,
     check_not_empty,
-    check_objective,
     check_path,
     check_positive,
     check_real_floating,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._escape import EscapeRuns, check_limits, check_rule
-from jaxopt_course.saddle._escape_steps import (
-    EscapePlan,
+from jaxopt_course._tracing import Traced, trace
+from jaxopt_course.saddle._escape import EscapeRuns, check_limits
+from jaxopt_course.saddle._escape_program import (
     Limits,
     Objective,
     Optimizer,
+    Start,
+    about,
+    check_rule,
     default_lanes,
+    key_for,
+    trace_program,
 )
+from jaxopt_course.transforms._protocol import is_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,56 +209,63 @@ def escape_to_disk(
         (100,)
     """
     check_count(runs=runs, max_steps=max_steps)
-    check_count(lanes=lanes, optional=True)
-    check_positive(checkpoint_every=checkpoint_every)
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_key(key=key)
     check_path(folder=folder)
-    check_callable(callback=callback, optional=True)
+    check_limits(target_value, epsilon, hessian_lipschitz)
+    check_rule(optimizer)
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
-    start = init(key)
+    execution = checked_execution(devices, lanes, folder, checkpoint_every, callback)
+    drawn = trace("init", init, key)
+    start = drawn.result()
     check_not_empty("init", start)
     check_real_floating("init", start)
-    check_objective("fun", fun, start)
-    check_rule(optimizer, key)
-    check_limits(target_value, epsilon, hessian_lipschitz)
-    devices = batch.local_devices(devices)
-    starts = jax.tree.map(lambda leaf: leaf[None], start)
-    plan = EscapePlan(
-        fun=fun,
-        optimizer=optimizer,
+    if lanes is None:
+        starts = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), start
+        )
+        lanes = default_lanes(runs, starts, execution.devices[0].platform)
+    program = trace_program(
+        fun,
+        optimizer,
+        Start(start, key_for(optimizer, key)),
+        at=lambda: drawn(key),
+        limits=Limits(target_value, epsilon, hessian_lipschitz),
         max_steps=int(max_steps),
-        record_every=None,
-        record_params=False,
-        record_min_eigenvalue=False,
-        lanes=default_lanes(runs, starts, devices[0].platform) if lanes is None else int(lanes),
+        lanes=int(lanes),
     )
-    limits = Limits(target_value, epsilon, hessian_lipschitz)
-    source = partial(_draw, init, key)
-    numbers = batch.share(runs, jax.process_index())
-    about = {"runs": runs, "key": str(jax.random.key_data(key).tolist())}
-    engine = Engine(plan, limits, source, numbers, devices)
+    noisy = not is_optimizer(optimizer)
+    engine = Engine(
+        program,
+        partial(_draw, drawn, noisy, key),
+        batch.share(runs, jax.process_index()),
+        execution.devices,
+    )
     batch.complete(
         engine,
         checkpoint=folder,
         every=checkpoint_every,
-        about=lambda: plan.describe(limits) | batch.circumstances(devices[0]) | about,
+        about=lambda: (
+            about(program)
+            | batch.circumstances(execution.devices[0])
+            | {"runs": int(runs), "init": drawn.digest(), "key": batch.said_of_key(key)}
+        ),
         always=True,
         callback=callback,
     )
     return StoredRuns(Path(folder), engine.no_rows())
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _draw(init: Callable[[jax.Array], Any], key: jax.Array, first: int, size: int) -> Any:
-    """Return starts and keys of `size` runs."""
+@partial(jax.jit, static_argnums=(1, 4))
+def _draw(init: Traced, noisy: bool, key: jax.Array, first: int, size: int) -> Start:
+    """Return starts of `size` runs, with a key each if the rule is to have one."""
     own = stream(key, "runs")
 
-    def draw(number: jax.Array) -> tuple[Any, jax.Array]:
+    def draw(number: jax.Array) -> Start:
         for_start, for_noise = jax.random.split(jax.random.fold_in(own, number))
         # Whatever the dtypes are weakly, strongly they stay what they are.
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), init(for_start))
-        return start, for_noise
+        return Start(start, for_noise if noisy else None)
 
     return jax.vmap(draw)(first + jnp.arange(size))

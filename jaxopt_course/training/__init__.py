@@ -6,14 +6,13 @@ from jaxopt_course.training._combinations import (
     Grid,
     grid,
 )
-from jaxopt_course.training._lanes import Epochs
 from jaxopt_course.training._loop import (
     Fit,
     correct,
     cross_entropy,
     fit,
 )
-from jaxopt_course.training._programs import Runs
+from jaxopt_course.training._program import Epochs, Runs
 from jaxopt_course.training._tensorboard import TensorBoard
 
 __all__ = [

@@ -32,14 +32,21 @@ from jaxopt_course._checks import (
     check_flag,
     check_key,
     check_number,
-    check_path,
-    check_positive,
 )
-from jaxopt_course._engine._batch import local_devices
+from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
-from jaxopt_course.training._lanes import Epochs
-from jaxopt_course.training._programs import Data, PerExample, Plan, Runs, Sets, trace_apply
+from jaxopt_course.training._program import (
+    Data,
+    Epochs,
+    PerExample,
+    Plan,
+    Runs,
+    Sets,
+    about,
+    trace_program,
+    trace_start,
+)
 from jaxopt_course.training._starts import Fresh, as_runs
 from jaxopt_course.transforms._protocol import is_optimizer
 
@@ -103,9 +110,9 @@ def fit(
 ) -> Fit:
     """Train a network from every key.
 
-    The epoch is compiled once for given shapes, lanes, `apply`, optimizer, loss and metrics (the
-    same objects); a second call with the same ones compiles nothing, unless the epochs are more
-    than 64 and twice as many.
+    The epoch is compiled once for given shapes, lanes, and what network, optimizer, loss and
+    metrics compute, whatever objects they are; a second call compiles nothing, unless the epochs
+    are more than 64 and twice as many.
 
     Under `jax.distributed`, every process calls this with the same arguments, works on its share of
     the runs with its own devices and gets all results.
@@ -170,66 +177,55 @@ def fit(
     """
     hyperparams = {name: jnp.asarray(values) for name, values in (hyperparams or {}).items()}
     evaluation = dict(evaluation or {})
-    metrics = {"accuracy": correct} if metrics is None else metrics
-    _check_functions(build, loss, augment, callback, eval_params, optimizer)
+    metrics = {"accuracy": correct} if metrics is None else dict(metrics)
+    _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
-    check_count(lanes=lanes, optional=True)
     check_number(max_loss=max_loss)
     check_flag(gradient_norm=gradient_norm)
-    check_positive(checkpoint_every=checkpoint_every)
-    check_path(checkpoint=checkpoint, optional=True)
     examples = _check_shapes(train, keys, hyperparams, data_axis)
     if batch_size > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")
+    if devices is None and jax.default_backend() == "cpu":
+        devices = tuple(jax.local_devices()[:1])
+    execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     plan = Plan(
-        apply=trace_apply(build, keys),
+        build=build,
         optimizer=optimizer,
         loss=loss,
-        metrics=tuple(metrics.items()),
-        batch_size=batch_size,
-        evaluation_batch_size=evaluation_batch_size,
+        metrics=metrics,
+        batch_size=int(batch_size),
+        evaluation_batch_size=int(evaluation_batch_size),
         max_loss=max_loss,
         augment=augment,
-        gradient_norm=gradient_norm,
+        gradient_norm=bool(gradient_norm),
         eval_params=transforms.eval_params if eval_params is None else eval_params,
         data_axis=data_axis,
     )
+
+    # Functions become what they compute.
+    sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
+    network = trace_start(plan, keys, hyperparams)
     with stages.held(checkpoint):
         stages.check_epochs(epochs, checkpoint)
-        runs, devices = keys.shape[0], _local_devices(devices)
         if lanes is None:
-            lanes = stages.default_lanes(runs, devices, checkpoint)
-        sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
-        fresh = Fresh(plan, build, keys, hyperparams, sets, lanes)
+            lanes = stages.default_lanes(keys.shape[0], execution.devices, checkpoint)
+        program = trace_program(plan, network, sets, keys, epochs=int(epochs), lanes=int(lanes))
+        fresh = Fresh(program, network.start, keys, hyperparams)
         rows = stages.train(
-            plan,
-            sets,
+            program,
             fresh,
-            runs=runs,
-            epochs=int(epochs),
-            lanes=int(lanes),
-            devices=devices,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            callback=callback,
+            runs=keys.shape[0],
+            about=lambda: about(plan, network, program),
+            execution=execution,
         )
     history = {name: values[:, :epochs] for name, values in rows["history"].items()}
-    return Fit(jax.tree.map(jnp.asarray, as_runs(rows, keys, fresh.like)), history, plan.apply)
+    return Fit(jax.device_put(as_runs(rows, keys, fresh.like)), history, network.apply)
 
 
-def _local_devices(devices: tuple[jax.Device, ...] | None) -> tuple[jax.Device, ...]:
-    """Return the devices that were asked for, by default as `fit` says."""
-    if devices is None and jax.default_backend() == "cpu":
-        return tuple(jax.local_devices()[:1])
-    return local_devices(devices)
-
-
-def _check_functions(
-    build: Any, loss: Any, augment: Any, callback: Any, eval_params: Any, optimizer: Any
-) -> None:
+def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, optimizer: Any) -> None:
     """Raise TypeError unless everything that is to be called can be."""
     check_callable(build=build, loss=loss)
-    check_callable(augment=augment, callback=callback, eval_params=eval_params, optional=True)
+    check_callable(augment=augment, eval_params=eval_params, optional=True)
     if not is_optimizer(optimizer) and not callable(optimizer):
         raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
 

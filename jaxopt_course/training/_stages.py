@@ -7,6 +7,7 @@ An interrupted shorter one is finished first. When the longer is over, it goes.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,9 @@ import numpy as np
 
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _checkpoints as checkpoints
+from jaxopt_course._engine._batch import Execution
 from jaxopt_course._engine._crews import Engine, Progress, Rows
-from jaxopt_course.training._lanes import Epochs, Task, TrainingPlan, capacity, newest
-from jaxopt_course.training._programs import Plan, Sets
+from jaxopt_course.training._program import Epochs, TrainingProgram, capacity, newest
 from jaxopt_course.training._starts import Continued, Fresh, Starts
 
 _PREFIX = "epochs-"
@@ -54,43 +55,35 @@ def check_epochs(epochs: int, checkpoint: str | os.PathLike[str] | None) -> None
 
 
 def train(
-    plan: Plan,
-    sets: Sets,
+    program: TrainingProgram,
     fresh: Fresh,
     *,
     runs: int,
-    epochs: int,
-    lanes: int,
-    devices: tuple[jax.Device, ...],
-    checkpoint: str | os.PathLike[str] | None,
-    checkpoint_every: float,
-    callback: Callable[[Epochs], Any] | None,
+    about: Callable[[], dict[str, Any]],
+    execution: Execution,
 ) -> Rows:
     """Train every run, in all processes together.
 
     Args:
-        plan: What an epoch is.
-        sets: The data.
+        program: What is to be done, to the last epoch.
         fresh: Where runs start.
         runs: How many there are.
-        epochs: How many in all.
-        lanes: How many runs a device trains together.
-        devices: Among which the runs of this process are divided.
-        checkpoint: Folder for checkpoints, or None.
-        checkpoint_every: Seconds between them.
-        callback: Called with what each device's runs have reached.
+        about: Returns what tells this training from others, as JSON.
+        execution: How it is executed, checked.
 
     Returns:
         What is kept of every run, in their order.
     """
+    devices, _, checkpoint, checkpoint_every, callback = execution
     numbers = batch.share(runs, jax.process_index())
+    epochs = int(program.epochs)
     shorter = [stored for stored in _stored_epochs(checkpoint) if stored < epochs]
     starts: Starts = fresh
     for target in [*shorter, epochs]:
+        room = capacity(target)
         engine = Engine(
-            TrainingPlan(plan, lanes, capacity(target)),
-            Task(sets, np.int32(target)),
-            _source(starts, capacity(target)),
+            dataclasses.replace(program, epochs=np.int32(target), capacity=room),
+            _source(starts, room),
             numbers,
             devices,
             long_steps=True,
@@ -101,13 +94,7 @@ def train(
             checkpoint=_folder(checkpoint, target),
             every=checkpoint_every,
             about=lambda: (
-                {
-                    "batch_size": plan.batch_size,
-                    "examples": plan.examples(sets.train),
-                    "lanes": lanes,
-                }
-                | fresh.about()
-                | batch.circumstances(devices[0])
+                {"lanes": program.lanes} | fresh.about() | about() | batch.circumstances(devices[0])
             ),
             always=True,
             callback=None if callback is None else _telling(callback),

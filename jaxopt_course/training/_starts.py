@@ -9,11 +9,19 @@ import numpy as np
 
 from jaxopt_course._engine._batch import Batch
 from jaxopt_course._engine._crews import Rows
-from jaxopt_course.training._lanes import Standing, keyed
-from jaxopt_course.training._programs import Plan, Runs, Sets, init, run_epoch
+from jaxopt_course._tracing import Traced
+from jaxopt_course.training._program import (
+    Runs,
+    Standing,
+    TrainingProgram,
+    draw,
+    keyed,
+    recorded,
+    shape_of_drawn,
+)
 
-Starts = Callable[[int, int, int], tuple[Standing, jax.Array]]
-"""From the number of the first run, how many and the capacity of a history to starts and keys."""
+Starts = Callable[[int, int, int], Standing]
+"""From the number of the first run, how many and the capacity of a history to starts."""
 
 
 class Fresh:
@@ -25,26 +33,24 @@ class Fresh:
 
     def __init__(
         self,
-        plan: Plan,
-        build: Callable[[jax.Array], Any],
+        program: TrainingProgram,
+        start: Traced,
         keys: jax.Array,
         hyperparams: dict[str, jax.Array],
-        sets: Sets,
-        lanes: int,
     ) -> None:
         """Draw nothing yet: first it is to be asked whether so many lanes fit into memory."""
-        self._plan, self._build, self._lanes = plan, build, lanes
-        self._batch, self._runs = Batch(hyperparams, keys), keys.shape[0]
+        self._start, self._lanes = start, program.lanes
+        self._batch = Batch((keys, hyperparams))
         of_lanes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((lanes,), leaf.dtype), (keys, hyperparams)
+            lambda leaf: jax.ShapeDtypeStruct((program.lanes,), leaf.dtype), (keys, hyperparams)
         )
-        runs = init().eval_shape(plan, build, *of_lanes)
+        runs = shape_of_drawn(start, *of_lanes)
         self.like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), runs)
-        self._recorded = _recorded(plan, sets, runs)
+        self._recorded = recorded(program, runs)
 
     def keys(self, first: int, size: int) -> jax.Array:
         """Return `size` keys; behind the last stand copies of it."""
-        return self._batch.take(first, size)[1]
+        return self._batch.take(first, size)[0]
 
     def about(self) -> dict[str, Any]:
         """Return what tells these runs from all others, as JSON."""
@@ -53,18 +59,19 @@ class Fresh:
             for path, leaf in jax.tree.leaves_with_path(self.like)
         }
         return {
-            "keys and hyperparams": self._batch.digest(),
             "recorded": sorted(self._recorded),
             "network or optimizer": leaves,
+            "keys and hyperparams": self._batch.digest(),
         }
 
-    def __call__(self, first: int, size: int, capacity: int) -> tuple[Standing, jax.Array]:
-        """Return starts and keys: as many as there are lanes, or one that shows the shapes."""
-        if size == self._lanes and first < self._runs:
-            runs = self._draw(first)
+    def __call__(self, first: int, size: int, capacity: int) -> Standing:
+        """Return starts: as many as there are lanes, or one that shows the shapes."""
+        if size == self._lanes and first < self._batch.runs:
+            # Always of as many as there are lanes, so that it is compiled once.
+            runs = draw(self._start, *self._batch.take(first, size))
         else:  # An empty queue holds anything.
             runs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), self.like)
-        return self.standing(runs, first, capacity), runs.key
+        return self.standing(runs, first, capacity)
 
     def standing(self, runs: Runs, first: int, capacity: int) -> Standing:
         """Return where runs stand that have no epoch behind them."""
@@ -80,11 +87,6 @@ class Fresh:
             },
         )
 
-    def _draw(self, first: int) -> Runs:
-        """Draw a block: always of as many as there are lanes, so that it is compiled once."""
-        hyperparams, keys = self._batch.take(first, self._lanes)
-        return init()(self._plan, self._build, keys, jax.tree.map(jnp.asarray, hyperparams))
-
 
 class Continued:
     """Runs that have some epochs behind them; those that have diverged stay so."""
@@ -93,8 +95,8 @@ class Continued:
         """Take rows of the runs with these numbers, in order."""
         self._fresh, self._rows, self._numbers = fresh, rows, numbers
 
-    def __call__(self, first: int, size: int, capacity: int) -> tuple[Standing, jax.Array]:
-        """Return starts and keys."""
+    def __call__(self, first: int, size: int, capacity: int) -> Standing:
+        """Return starts."""
         if not self._numbers:
             return self._fresh(first, size, capacity)
         places = np.minimum(np.arange(first, first + size), self._numbers[-1]) - self._numbers[0]
@@ -104,7 +106,7 @@ class Continued:
         for name, values in kept["history"].items():
             common = min(capacity, values.shape[1])
             start.history[name][:, :common] = values[:, :common]
-        return start._replace(epoch=kept["steps"]), keys
+        return start._replace(epoch=kept["steps"])
 
 
 def as_runs(rows: Rows, keys: jax.Array, like: Runs) -> Runs:
@@ -117,12 +119,3 @@ def as_runs(rows: Rows, keys: jax.Array, like: Runs) -> Runs:
         steps=rows["batches"],
         diverged=rows["diverged"],
     )
-
-
-def _recorded(plan: Plan, sets: Sets, runs: Any) -> dict[str, np.dtype]:
-    """Return the types of what is recorded of an epoch."""
-    lanes = runs.key.shape[0]
-    number = jax.ShapeDtypeStruct((lanes,), np.int32)
-    running = jax.ShapeDtypeStruct((lanes,), bool)
-    _, record = run_epoch.eval_shape(plan, sets, runs, number, number, running)
-    return {name: value.dtype for name, value in record.items()}

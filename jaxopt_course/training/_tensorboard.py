@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from jaxopt_course._checks import check_path
-from jaxopt_course.training._lanes import Epochs
+from jaxopt_course.training._program import Epochs
 
 
 class TensorBoard(contextlib.AbstractContextManager):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxopt_course._engine._crews import Crew
-from jaxopt_course._engine._lanes import IDLE, RUNNING
+from jaxopt_course._engine._loop import IDLE, RUNNING
 
 LANES = 4
 

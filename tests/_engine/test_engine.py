@@ -1,5 +1,6 @@
 """Lanes that are refilled, batches that are interrupted, killed and divided: the same bits."""
 
+import itertools
 import signal
 import subprocess
 
@@ -9,13 +10,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_course import saddle
+from jaxopt_course import saddle, transforms
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _crews as crews
 from jaxopt_course._engine import _memory as memory
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle import Stop
-from jaxopt_course.saddle._escape_steps import EscapePlan, Limits
+from jaxopt_course.saddle._escape_program import Limits, Start, trace_program
 from tests._engine import octopus_batch
 from tests.own_processes import run_together, start
 
@@ -73,6 +74,25 @@ def test_lanes_do_not_wait_for_the_slowest_run():
     assert in_blocks < 0.4
 
 
+def program_of(limits=Limits(None, None, None), lanes=16):  # noqa: B008
+    starts, keys = octopus_batch.starts(1)
+    return trace_program(
+        octopus_batch.OCTOPUS.fun,
+        octopus_batch.rule,
+        Start(jax.ShapeDtypeStruct(starts.shape[1:], starts.dtype), keys[0]),
+        at=lambda: starts[0],
+        limits=limits,
+        max_steps=400,
+        lanes=lanes,
+    )
+
+
+def never_compiled(rates=itertools.count(1)):  # noqa: B008
+    """A rule with a rate of its own."""
+    rate = 0.1 + next(rates) / 1000
+    return lambda key: transforms.perturbed_gradient_descent(rate, 0.1, 0.1, 1, key=key)
+
+
 class Interruption(Exception):
     """Stands for Ctrl-C or what a signal handler raises."""
 
@@ -99,11 +119,9 @@ def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
 
 
 def test_a_pause_leaves_no_more_crews_than_devices():
-    starts, keys = octopus_batch.starts(2000)
     limits = Limits(octopus_batch.TO_THE_MINIMUM["target_value"], None, None)
-    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
-    source = batch.Batch(starts, keys).take
-    engine = crews.Engine(plan, limits, source, range(2000), tuple(jax.devices()[:2]))
+    source = batch.Batch(Start(*octopus_batch.starts(2000))).take
+    engine = crews.Engine(program_of(limits), source, range(2000), tuple(jax.devices()[:2]))
     pauses = 0
     while not engine.finished:
         engine.work(seconds=0.01)
@@ -116,11 +134,8 @@ def test_a_pause_leaves_no_more_crews_than_devices():
 
 
 def test_however_little_time_there_is_something_is_done_in_it():
-    starts, keys = octopus_batch.starts(64)
-    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
-    source = batch.Batch(starts, keys).take
-    limits = Limits(None, None, None)
-    engine = crews.Engine(plan, limits, source, range(64), tuple(jax.devices()[:1]))
+    source = batch.Batch(Start(*octopus_batch.starts(64))).take
+    engine = crews.Engine(program_of(), source, range(64), tuple(jax.devices()[:1]))
     for _ in range(3):
         before = engine._lane_steps
         engine.work(seconds=0)
@@ -139,7 +154,7 @@ def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
             caplog.clear()
             saddle.escape(
                 octopus_batch.OCTOPUS.fun,
-                lambda key: octopus_batch.rule(key),  # one that was never compiled
+                never_compiled(),
                 starts,
                 keys,
                 max_steps=10,
@@ -154,22 +169,16 @@ def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
 
 
 def test_where_lapack_divides_its_batches_one_cpu_device_works():
-    starts, keys = octopus_batch.starts(64)
-    source = batch.Batch(starts, keys).take
-    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
+    source = batch.Batch(Start(*octopus_batch.starts(64))).take
     for limits, working in ((Limits(None, None, None), 2), (Limits(None, 0.1, 1.0), 1)):
-        engine = crews.Engine(plan, limits, source, range(64), tuple(jax.devices()[:2]))
+        engine = crews.Engine(program_of(limits), source, range(64), tuple(jax.devices()[:2]))
         assert len(engine._devices_at_work()) == working
 
 
 def test_every_device_has_work_to_the_end():
-    starts, keys = octopus_batch.starts(1)
-    plan = EscapePlan(octopus_batch.OCTOPUS.fun, octopus_batch.rule, 400, None, False, False, 16)
-    source = batch.Batch(starts, keys).take
+    source = batch.Batch(Start(*octopus_batch.starts(1))).take
     for runs in (32, 64, 1000):
-        engine = crews.Engine(
-            plan, Limits(None, None, None), source, range(runs), tuple(jax.devices()[:2])
-        )
+        engine = crews.Engine(program_of(), source, range(runs), tuple(jax.devices()[:2]))
         dealt = list(iter(lambda engine=engine: len(engine._deal()), 0))
         assert sum(dealt) == runs
         before = np.cumsum([0, *dealt[:-1]])

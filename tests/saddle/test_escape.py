@@ -1,5 +1,7 @@
 """Batches of runs do what a plain loop over each run does, wherever and with whomever they run."""
 
+import functools
+import itertools
 import math
 from functools import partial
 
@@ -11,6 +13,7 @@ import pytest
 
 from jaxopt_course import problems, saddle, transforms
 from jaxopt_course.saddle import Kind, Stop
+from tests.compilations import compilations
 
 OCTOPUS = problems.octopus(dimension=5)
 RATE = 1 / (4 * 1.5)
@@ -258,11 +261,109 @@ def test_the_objective_is_traced_a_fixed_number_of_times():
     optimizer = optax.sgd(0.1)
     starts = jnp.ones((4, 3))
     saddle.escape(fun, optimizer, starts, max_steps=3)
-    first = len(traces)
-    # To check that it is a scalar and finite at the starts, and in the loop for gradient and value.
-    assert first <= 4
+    # The second time tells whether it is the same.
+    assert len(traces) == 2
     saddle.escape(fun, optimizer, 2 * starts, max_steps=3)
-    assert len(traces) == first
+    assert len(traces) == 4
+
+
+class Sphere:
+    def __init__(self, centre):
+        self.centre = centre
+
+    def value(self, x):
+        return jnp.sum((x - self.centre) ** 2)
+
+
+def test_what_computes_the_same_is_compiled_once_whatever_object_it_is():
+    starts, rate = jnp.ones((4, 3)), 0.25
+
+    def minimum(fun, optimizer=None, **options):
+        optimizer = optax.sgd(rate) if optimizer is None else optimizer
+        runs = saddle.escape(fun, optimizer, starts, max_steps=60, **options)
+        return np.asarray(runs.params[0])
+
+    def distance(x, centre):
+        return jnp.sum((x - centre) ** 2)
+
+    first, second = jnp.zeros(3), jnp.arange(3.0)
+    ways = {
+        "a lambda": lambda centre: lambda x: jnp.sum((x - centre) ** 2),
+        "partial": lambda centre: functools.partial(distance, centre=centre),
+        "a method": lambda centre: Sphere(centre).value,
+        "NumPy": lambda centre: lambda x: jnp.sum((x - np.asarray(centre)) ** 2),
+        "jitted": lambda centre: jax.jit(lambda x: jnp.sum((x - centre) ** 2)),
+        "a pytree": lambda centre: jax.tree_util.Partial(distance, centre=centre),
+        "a loop": lambda centre: (
+            lambda x: jax.lax.scan(
+                lambda total, pair: (total + (pair[0] - pair[1]) ** 2, None), 0.0, (x, centre)
+            )[0]
+        ),
+        "custom derivatives": lambda centre: (
+            lambda x: jnp.sum(jax.nn.relu(x - centre) ** 2 + jax.nn.relu(centre - x) ** 2)
+        ),
+        "batches": lambda centre: saddle.mean_over_batches(
+            lambda x, batch: 3 * jnp.mean((batch @ x - batch @ centre) ** 2), jnp.eye(3), 2
+        ),
+    }
+    for name, make in ways.items():
+        np.testing.assert_allclose(minimum(make(first)), first, atol=1e-5, err_msg=name)
+        with compilations() as compiled:
+            found = minimum(make(second))
+        np.testing.assert_allclose(found, second, atol=1e-4, err_msg=name)
+        assert compiled == [], name
+    with compilations() as compiled:
+        minimum(ways["a lambda"](first), optax.sgd(0.125))
+        # Another rate is other equations.
+        assert "advance" in compiled
+
+
+def test_data_that_changed_in_place_are_seen():
+    centre = np.zeros(3, np.float32)
+    fun = lambda x: jnp.sum((x - centre) ** 2)  # noqa: E731
+    for wanted in (0.0, 5.0):
+        centre[:] = wanted
+        runs = saddle.escape(fun, optax.sgd(0.25), jnp.ones((2, 3)), max_steps=100)
+        np.testing.assert_allclose(runs.params, jnp.full((2, 3), wanted), atol=1e-5)
+
+
+def test_rules_of_differentiation_tell_objectives_apart():
+    def doubled(slope):
+        @jax.custom_vjp
+        def double(x):
+            return 2 * x
+
+        double.defvjp(lambda x: (double(x), None), lambda _, g: (slope * g,))
+        return lambda x: jnp.sum(double(x))
+
+    for slope in (2.0, 3.0):
+        runs = saddle.escape(doubled(slope), optax.sgd(1.0), jnp.zeros((1, 1)), max_steps=1)
+        assert runs.params[0, 0] == -slope
+
+
+def test_what_draws_is_refused():
+    rng = np.random.default_rng(0)
+    batches = itertools.cycle([np.zeros(4, np.float32), np.full(4, 10, np.float32)])
+    still = lambda x: jnp.sum(x**2)  # noqa: E731
+    starts = jnp.ones((1, 2))
+    for fun in (
+        lambda x: jnp.sum((x - rng.normal(size=2)) ** 2),
+        lambda x: jnp.mean((x[0] - next(batches)) ** 2),
+        # Both batches have the same mean square at the start, and another gradient.
+        lambda x: jnp.mean((x[0] - 1 - next(batches) + 5) ** 2),
+    ):
+        with pytest.raises(ValueError, match=r"fun must be deterministic, but two .* and .*"):
+            saddle.escape(fun, optax.sgd(0.1), starts, max_steps=5)
+
+    def noisy(scale):
+        def update(updates, state, params=None):
+            del params
+            return jax.tree.map(lambda u: u + scale * rng.normal(), updates), state
+
+        return optax.GradientTransformation(lambda params: (), update)
+
+    with pytest.raises(ValueError, match=r"optimizer must be deterministic, but two traces"):
+        saddle.escape(still, noisy(0.1), starts, max_steps=5)
 
 
 def test_it_can_be_compiled_into_a_larger_program():

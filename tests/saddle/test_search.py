@@ -11,6 +11,7 @@ import pytest
 from jaxopt_course import problems, saddle
 from jaxopt_course.saddle import Kind, Outcome
 from jaxopt_course.saddle._census import group_by_distance
+from tests.compilations import compilations
 
 
 def starts_of(problem, runs, seed=0):
@@ -274,3 +275,21 @@ def test_bad_arguments_are_named(change, error, message):
     }
     with pytest.raises(error, match=message):
         saddle.find(**arguments)
+
+
+def test_data_that_changed_are_seen_and_compile_nothing():
+    centre = 0.0
+    fun = lambda x: jnp.sum((x - jnp.asarray(centre)) ** 2)  # noqa: E731
+    starts = jnp.ones((2, 2))
+
+    def at(place):
+        centre = jnp.asarray(place)
+        return lambda x: jnp.sum((x - centre) ** 2)
+
+    for centre in (0.0, 5.0):
+        np.testing.assert_allclose(saddle.find(fun, starts).params, [[centre] * 2], atol=1e-4)
+    saddle.find(at(1.0), starts, canonical=lambda x: x + 1)
+    with compilations() as compiled:
+        census = saddle.find(at(3.0), starts, canonical=lambda x: x + 1)
+    np.testing.assert_allclose(census.params, [[3.0] * 2], atol=1e-4)
+    assert compiled == []

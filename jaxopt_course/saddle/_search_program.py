@@ -18,13 +18,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import chex
+import flax.struct
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
-from jaxopt_course._engine._lanes import RUNNING
+from jaxopt_course._engine._loop import RUNNING
+from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._search_steps import RULES, agreement, fall_of_norm, newton_step
 
 
@@ -43,25 +45,6 @@ _BLOCK = 64
 _MOST_LANES = 2048
 
 _ACCEPT, _SHRINK, _GROW = 0.1, 0.25, 0.75
-
-
-class SearchPlan(NamedTuple):
-    """What the compiled program depends on: equal plans share one program."""
-
-    fun: Callable[[Any], jax.Array]
-    method: str
-    lanes: int
-    record_every: None = None
-    entries: int = 0
-
-    def program(self, constants: "Limits", starts: Any) -> "SearchProgram":
-        """Return what lanes do."""
-        return SearchProgram(self, constants, starts)
-
-    def describe(self, limits: "Limits") -> dict[str, Any]:
-        """Return what tells this batch from others, as JSON; functions have no digest."""
-        numbers = {name: float(value) for name, value in limits._asdict().items()}
-        return {"method": self.method, "lanes": self.lanes} | numbers
 
 
 class Limits(NamedTuple):
@@ -94,8 +77,20 @@ class Run(NamedTuple):
     steps: jax.Array
 
 
+class Start(NamedTuple):
+    """Where a run starts.
+
+    Attributes:
+        params: Its parameters.
+        wanted: The index that it is to end at, -1 for any.
+    """
+
+    params: Any
+    wanted: Any
+
+
 class Search(NamedTuple):
-    """The body of the lanes: runs, where they began, and the index wanted of each (-1 for any)."""
+    """The state of the lanes: runs, where they began, and the index wanted of each (-1 for any)."""
 
     run: Run
     start: jax.Array
@@ -118,62 +113,56 @@ def block_size(count: int) -> int:
     return _BLOCK if jax.default_backend() == "cpu" else count
 
 
+@flax.struct.dataclass
 class SearchProgram:
-    """The parts of the engine's loop; starts are pairs of parameters and the wanted index."""
+    """What lanes do.
 
+    Attributes:
+        fun: The objective.
+        limits: The numbers that the loop depends on.
+        method: How a step is found.
+        lanes: How many runs take their steps together.
+        block: How many of them at once, where not all run.
+    """
+
+    fun: Traced
+    limits: Limits
+    method: str = flax.struct.field(pytree_node=False)
+    lanes: int = flax.struct.field(pytree_node=False)
+    block: int = flax.struct.field(pytree_node=False)
     axis = 0
+    in_blocks = False
 
-    def __init__(self, plan: SearchPlan, limits: Limits, starts: Any) -> None:
-        """Trace nothing yet."""
-        self._lanes = plan.lanes
-        params, _ = starts
-        first = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), params)
-        _, self._unravel = ravel_pytree(first)
-        self._fun, self._radius = plan.fun, limits.radius
-        advance = partial(_advance, self._fun_of_vector, plan.method, limits)
-        self._advance = jax.vmap(update_where(advance, block=block_size(plan.lanes)))
-
-    def _fun_of_vector(self, x: jax.Array) -> jax.Array:
-        return self._fun(self._unravel(x))
-
-    def idle(self, start: Any, key: jax.Array) -> Search:
-        """Return the body of lanes without runs."""
-        del key
-        every = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self._lanes, *leaf.shape)), start)
-        return self._searches(every)
-
-    def begin(self, keys: jax.Array, starts: Any, reason: jax.Array) -> tuple[Search, jax.Array]:
-        """Return the body of lanes at their starts."""
-        del keys
-        return self._searches(starts), reason
-
-    def _searches(self, starts: Any) -> Search:
+    def begin(self, starts: Start, reason: jax.Array) -> tuple[Search, jax.Array]:
+        """Return the state of lanes at their starts."""
         params, wanted = starts
         x = jax.vmap(lambda params: ravel_pytree(params)[0])(params)
         zeros, none = jnp.zeros_like(x[:, 0]), jnp.zeros_like(wanted)
         run = Run(
             x=x,
-            radius=jnp.asarray(self._radius * (1 + jnp.max(jnp.abs(x), axis=1)), x.dtype),
+            radius=jnp.asarray(self.limits.radius * (1 + jnp.max(jnp.abs(x), axis=1)), x.dtype),
             drift=zeros,
             gradient_norm=zeros,
             scale=zeros,
             index=none,
             steps=none,
         )
-        return Search(run, start=x, wanted=wanted)
+        return Search(run, start=x, wanted=wanted), reason
 
-    def step(self, body: Search, reason: jax.Array) -> tuple[Search, jax.Array]:
+    def step(self, state: Search, reason: jax.Array) -> tuple[Search, jax.Array]:
         """Take a step in every lane that runs."""
-        run, reason = self._advance(reason == RUNNING, (body.run, reason), body.start, body.wanted)
-        return body._replace(run=run), reason
+        advance = partial(_advance, self._fun_of_vector, self.method, self.limits)
+        guarded = jax.vmap(update_where(advance, block=self.block))
+        run, reason = guarded(reason == RUNNING, (state.run, reason), state.start, state.wanted)
+        return state._replace(run=run), reason
 
-    def row(self, body: Search, reason: jax.Array) -> dict[str, Any]:
+    def row(self, state: Search, reason: jax.Array) -> dict[str, Any]:
         """Return what is kept of every run."""
-        run = body.run
+        run = state.run
         params = jax.vmap(self._unravel)(run.x)
         return {
             "params": params,
-            "value": jax.vmap(self._fun)(params),
+            "value": jax.vmap(self.fun)(params),
             "gradient_norm": run.gradient_norm,
             "scale": run.scale,
             "index": run.index,
@@ -181,10 +170,22 @@ class SearchProgram:
             "reason": reason,
         }
 
-    def entry(self, body: Search) -> dict[str, Any]:
-        """Return nothing: searches are not recorded."""
-        del body
-        return {}
+    def _unravel(self, x: jax.Array) -> Any:
+        (params,) = self.fun.arguments()
+        _, unravel = ravel_pytree(
+            jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
+        )
+        return unravel(x)
+
+    def _fun_of_vector(self, x: jax.Array) -> jax.Array:
+        return self.fun(self._unravel(x))
+
+
+def about(program: SearchProgram) -> dict[str, Any]:
+    """Return what tells batches of other programs, as JSON."""
+    numbers = {name: float(value) for name, value in program.limits._asdict().items()}
+    kept = {"objective": program.fun.digest(), "method": program.method, "lanes": program.lanes}
+    return kept | numbers
 
 
 def _advance(

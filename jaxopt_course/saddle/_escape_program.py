@@ -1,0 +1,409 @@
+"""What lanes do under `saddle.escape`: step, judge, record.
+
+Two things make it fast. The lanes are the last axis where every leaf of the parameters is a scalar
+or a vector, so that arithmetic over a few coordinates is vectorised over the many lanes. And the
+objective is batched first and differentiated after, which keeps that layout in the gradient; of its
+evaluation, the only one a step, XLA drops the value if neither the rule nor a target value asks for
+it. A lane whose run has ended, or that does not ask, causes no noise to be drawn and no Hessian to
+be decomposed (`update_where`).
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_course._batching import lane_axis, update_where
+from jaxopt_course._checks import is_key
+from jaxopt_course._engine._loop import RUNNING
+from jaxopt_course._tracing import Traced, digest_of, fingerprint, shape_of, trace, trace_objective
+from jaxopt_course.saddle._stationary import min_eigenvalue
+from jaxopt_course.saddle._stop import Stop
+from jaxopt_course.transforms._protocol import (
+    eval_params,
+    is_judged_elsewhere,
+    is_optimizer,
+    optimizer_of,
+)
+
+Objective = Callable[[Any], jax.Array]
+Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientTransformation]
+
+_EIGENVALUE_BLOCK = 16
+_FEW = 16
+"""So many parameters leave a step's fixed cost noticeable with 512 lanes."""
+
+
+class Limits(NamedTuple):
+    """When a run has arrived; None where that does not end it."""
+
+    target_value: chex.Numeric | None
+    epsilon: chex.Numeric | None
+    hessian_lipschitz: chex.Numeric | None
+
+
+class Start(NamedTuple):
+    """Where a run starts.
+
+    Attributes:
+        params: Its parameters.
+        key: Its key, None where the rule asks for none.
+    """
+
+    params: Any
+    key: Any
+
+
+class Standing(NamedTuple):
+    """Where runs stand; every leaf has the lane axis.
+
+    Attributes:
+        key: The run's key, None where the rule asks for none.
+        params: Its parameters,
+        state: optimizer state,
+        value: value, None where nothing asks for it,
+        grads: gradient
+        gradient_norm: and its norm.
+        steps: Steps it has taken, int32.
+    """
+
+    key: Any
+    params: Any
+    state: optax.OptState
+    value: jax.Array | None
+    grads: Any
+    gradient_norm: jax.Array
+    steps: jax.Array
+
+
+def default_lanes(runs: int, starts: Any, platform: str) -> int:
+    """Return how many runs (the first axis of `starts`) to take together, a power of two.
+
+    A step on a CPU has a fixed cost of some ten microseconds and is cheapest per run at about 4,000
+    lanes of ten numbers or 500 of a hundred; with more, the lanes outgrow the cache. Half as many
+    lanes as runs leave work for a second device. An accelerator wants all of them at once. Runs
+    whose parameters hold matrices have work enough within themselves.
+    """
+    vectors = lane_axis(starts) == -1
+    few = sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(starts)) <= _FEW
+    if platform == "cpu":
+        least, most = (8, 2048 if few else 512) if vectors else (1, 8)
+        wanted = runs // 2
+    else:
+        least, most = (64, 16_384) if vectors else (1, 256)
+        wanted = 2 * runs - 1
+    power = 2 ** max(wanted.bit_length() - 1, 0)
+    return min(max(power, least), most)
+
+
+class Rule(NamedTuple):
+    """A traced optimizer.
+
+    Attributes:
+        init: From a key and parameters to its state.
+        update: From a key, gradients, its state, parameters and their value to updates and state.
+        judged: From its state and parameters to those at which a run is reported, None for these.
+    """
+
+    init: Traced
+    update: Traced
+    judged: Traced | None
+
+    @property
+    def looks_at_value(self) -> bool:
+        """Whether the update depends on the value that it is given."""
+        return self.update.depends_on(4)
+
+
+def trace_rule(
+    optimizer: Optimizer,
+    fun: Objective,
+    value: jax.ShapeDtypeStruct,
+    start: Start,
+    judge_at: Callable[[Any, Any], Any] | None,
+) -> Rule:
+    """Trace an optimizer.
+
+    Args:
+        optimizer: It, or what makes it of a key.
+        fun: The objective, which some rules evaluate themselves.
+        value: Shape and dtype of its values.
+        start: Where a run starts: shapes of the parameters, a key or None.
+        judge_at: From its state and parameters to those at which a run is reported.
+    """
+    calls: list[Any] = []
+
+    def value_fn(params: Any) -> jax.Array:
+        calls.append(params)
+        return fun(params)
+
+    def rule(key: Any) -> optax.GradientTransformationExtraArgs:
+        return optimizer_of(optimizer, key)
+
+    def init(key: Any, params: Any) -> Any:
+        return rule(key).init(params)
+
+    def update(key: Any, grads: Any, state: Any, params: Any, value: jax.Array) -> Any:
+        extra = {"value": value, "grad": grads, "value_fn": value_fn}
+        return rule(key).update(grads, state, params, **extra)
+
+    params, key = start
+    held = fingerprint(check_rule(optimizer, key), key)
+    of_key = None if key is None else shape_of(key)
+    traced = trace("optimizer", init, of_key, params, known=held)
+    state = traced.result()
+    # What the optimizer holds does not say what the objective computes.
+    moved = trace(
+        "optimizer",
+        update,
+        of_key,
+        params,
+        state,
+        params,
+        value,
+        known=held,
+        unless=lambda: bool(calls),
+    )
+    if judge_at is None and is_judged_elsewhere(state):
+        judge_at = eval_params
+    judged = None if judge_at is None else trace("eval_params", judge_at, state, params)
+    return Rule(traced, moved, judged)
+
+
+@flax.struct.dataclass
+class EscapeProgram:
+    """What lanes do, whose axis is `axis`.
+
+    Attributes:
+        fun: The objective.
+        wide: The same of parameters in the precision in which curvature is computed.
+        rule: The optimizer.
+        limits: When a run has arrived,
+        max_steps: or is given up, int32.
+        lanes: How many runs take their steps together.
+        axis: The axis of the lanes.
+    """
+
+    fun: Traced
+    wide: Traced
+    rule: Rule
+    limits: Limits
+    max_steps: Any
+    lanes: int = flax.struct.field(pytree_node=False)
+    axis: int = flax.struct.field(pytree_node=False)
+    in_blocks = False
+
+    def begin(self, starts: Start, reason: jax.Array) -> tuple[Standing, jax.Array]:
+        """Return the state of lanes at their starts, and which of them have ended there."""
+        params, key = starts
+        state = self._over_lanes(self.rule.init)(key, params)
+        state = jax.tree.map(_with_own_type, state)
+        value, grads, gradient_norm = self._evaluate(params)
+        steps = jnp.zeros_like(reason)
+        asked = value if self.rule.looks_at_value else None
+        standing = Standing(key, params, state, asked, grads, gradient_norm, steps)
+        return standing, self._judge(params, value, gradient_norm, steps, reason)
+
+    def step(self, state: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
+        """Take a step in every lane that runs."""
+        params, rule_state = self._over_lanes(self._move)(
+            state.key, state.params, state.state, state.value, state.grads, reason
+        )
+        value, grads, gradient_norm = self._evaluate(params)
+        steps = state.steps + (reason == RUNNING)
+        asked = None if state.value is None else value
+        moved = Standing(state.key, params, rule_state, asked, grads, gradient_norm, steps)
+        return moved, self._judge(params, value, gradient_norm, steps, reason)
+
+    def row(self, state: Standing, reason: jax.Array) -> dict[str, Any]:
+        """Return what is kept of every run."""
+        params, gradient_norm = state.params, state.gradient_norm
+        value = self.values(params)
+        if self.rule.judged is not None:
+            params = self._over_lanes(self.rule.judged)(state.state, params)
+            value, _, gradient_norm = self._evaluate(params)
+        return {
+            "params": params,
+            "value": value,
+            "gradient_norm": gradient_norm,
+            "steps": state.steps,
+            # The gradient can be finite where the value is not, as that of log(x) at x < 0.
+            "reason": jnp.where(jnp.isfinite(value), reason, Stop.DIVERGED),
+        }
+
+    def values(self, params: Any) -> jax.Array:
+        """Return the objective's value in every lane."""
+        return jax.vmap(self.fun, in_axes=self.axis)(params)
+
+    def lowest_eigenvalues(self, params: Any) -> jax.Array:
+        """Return the smallest eigenvalue of the Hessian in every lane."""
+        return self._over_lanes(partial(min_eigenvalue, self.wide))(params)
+
+    def _over_lanes(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.vmap(fun, in_axes=self.axis, out_axes=self.axis)
+
+    def _evaluate(self, params: Any) -> tuple[jax.Array, Any, jax.Array]:
+        value, pull_back = jax.vjp(self.values, params)
+        (grads,) = pull_back(jnp.ones_like(value))
+        return value, grads, self._over_lanes(optax.tree.norm)(grads)
+
+    def _judge(self, *arguments: Any) -> jax.Array:
+        return self._over_lanes(self._judge_one)(*arguments)
+
+    def _move(
+        self,
+        key: Any,
+        params: Any,
+        state: Any,
+        value: jax.Array | None,
+        grads: Any,
+        reason: jax.Array,
+    ) -> tuple[Any, optax.OptState]:
+        """Take one run's step, or none if it has ended."""
+        running = reason == RUNNING
+        # The lane of an ended run goes on, in vain. An infinite gradient is never "small", so it
+        # asks for nothing that a rule does at small gradients, and that would cost everyone time.
+        grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
+        if value is None:  # Nobody looks.
+            value = jnp.full((), jnp.nan, self.fun.result().dtype)
+        updates, state = self.rule.update(key, grads, state, params, value)
+        moved = optax.apply_updates(params, updates)
+        return jax.tree.map(partial(jnp.where, running), moved, params), state
+
+    def _judge_one(
+        self,
+        params: Any,
+        value: jax.Array,
+        gradient_norm: jax.Array,
+        steps: jax.Array,
+        reason: jax.Array,
+    ) -> jax.Array:
+        """Return the reason for which one run ends here, or `reason` as it is."""
+        limits = self.limits
+        running = reason == RUNNING
+        reason = jnp.where(running & (steps >= self.max_steps), Stop.MAX_STEPS, reason)
+        if limits.epsilon is not None and limits.hessian_lipschitz is not None:
+            flat = running & (gradient_norm <= limits.epsilon)
+            lowest = update_where(
+                lambda _, params: min_eigenvalue(self.wide, params), block=_EIGENVALUE_BLOCK
+            )
+            bound = -jnp.sqrt(limits.hessian_lipschitz * limits.epsilon)
+            unknown = jnp.zeros((), self.wide.result().dtype)
+            arrived = flat & (lowest(flat, unknown, params) >= bound)
+            reason = jnp.where(arrived, Stop.SECOND_ORDER_STATIONARY, reason)
+        if limits.target_value is not None:
+            reason = jnp.where(running & (value <= limits.target_value), Stop.TARGET_VALUE, reason)
+        # The gradient tells: to look at the value too would take as long as the rest of the step.
+        return jnp.where(running & ~jnp.isfinite(gradient_norm), Stop.DIVERGED, reason)
+
+
+def trace_program(
+    fun: Objective,
+    optimizer: Optimizer,
+    start: Start,
+    *,
+    at: Callable[[], Any],
+    limits: Limits,
+    max_steps: int,
+    lanes: int,
+    eval_params: Callable[[Any, Any], Any] | None = None,
+) -> EscapeProgram:
+    """Trace objective and optimizer into the program of their runs.
+
+    Args:
+        fun: The objective.
+        optimizer: The optimizer.
+        start: Where a run starts: shapes of the parameters, a key or None.
+        at: Returns parameters at which the objective can be looked at.
+        limits: When a run has arrived.
+        max_steps: Steps after which a run is given up.
+        lanes: How many runs take their steps together.
+        eval_params: From optimizer state and parameters to those at which a run is reported.
+    """
+    traced = trace_objective("fun", fun, start.params, at)
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(start.params))
+    wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), start.params)
+    curved = traced if wide == start.params else trace_objective("fun", fun, wide, at)
+    return EscapeProgram(
+        fun=traced,
+        wide=curved,
+        rule=trace_rule(optimizer, fun, traced.result(), start, eval_params),
+        limits=jax.tree.map(jnp.asarray, limits),
+        max_steps=np.int32(max_steps),
+        lanes=lanes,
+        axis=-1 if all(len(leaf.shape) <= 1 for leaf in jax.tree.leaves(start.params)) else 0,
+    )
+
+
+def about(program: EscapeProgram) -> dict[str, Any]:
+    """Return what tells batches of other programs, as JSON."""
+    numbers = program.limits._asdict()
+    return {
+        "objective": program.fun.digest(),
+        "optimizer": digest_of([traced.digest() for traced in program.rule if traced is not None]),
+        "max_steps": int(program.max_steps),
+        "lanes": program.lanes,
+    } | {name: None if value is None else float(value) for name, value in numbers.items()}
+
+
+def _with_own_type(leaf: jax.Array) -> jax.Array:
+    """Return an array as it is, its type not weak: loops would have it so after a step."""
+    return leaf if is_key(leaf) else jnp.asarray(leaf, leaf.dtype)
+
+
+class Observed(NamedTuple):
+    """What is recorded of runs besides value and gradient norm: see `Recorder`.
+
+    Attributes:
+        params: Whether the parameters are.
+        min_eigenvalue: Whether the smallest eigenvalue of the Hessian is.
+    """
+
+    params: bool
+    min_eigenvalue: bool
+
+    def __call__(self, program: EscapeProgram, state: Standing) -> dict[str, Any]:
+        """Return what is recorded of the lanes as they stand."""
+        taken = {"value": program.values(state.params), "gradient_norm": state.gradient_norm}
+        if self.params:
+            taken["params"] = state.params
+        if self.min_eigenvalue:
+            taken["min_eigenvalue"] = program.lowest_eigenvalues(state.params)
+        return taken
+
+
+def check_rule(optimizer: Any, key: Any = None) -> optax.GradientTransformation:
+    """Return the optimizer that is used with a key, having checked that it is one.
+
+    Raises:
+        TypeError: unless `optimizer` is one, or a function that makes one of a key.
+    """
+    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
+    made = optimizer
+    if callable(optimizer) and not is_optimizer(optimizer):
+        if key is None:
+            return optax.identity()  # Without a key there is nothing to look at.
+        try:
+            made = optimizer(key)
+        except TypeError as error:
+            raise TypeError(f"{wanted}, but of a key it says: {error}") from error
+    if not is_optimizer(made):
+        raise TypeError(f"{wanted}, got {made!r}")
+    return made
+
+
+def key_for(optimizer: Optimizer, keys: Any) -> Any:
+    """Return any key of the kind of `keys` if the optimizer asks for one, else None."""
+    if is_optimizer(optimizer):
+        return None
+    bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct((), keys.dtype))
+    # Not `jax.random.key`, for which a program would have to be compiled.
+    zeros: Any = np.zeros(bits.shape, bits.dtype)
+    return jax.random.wrap_key_data(zeros, impl=jax.random.key_impl(keys))
