@@ -40,6 +40,7 @@ from jaxopt_course.theory._quadratics import (
     recursion_factor,
 )
 from jaxopt_course.theory._smoothness import estimate_smoothness
+from jaxopt_course.theory._stability import stability_threshold
 
 __all__ = [
     "Neon2Parameters",
@@ -65,6 +66,7 @@ __all__ = [
     "quadratic_escape_steps",
     "recursion_factor",
     "second_order_threshold",
+    "stability_threshold",
     "stationarity_iterations",
 ]
 

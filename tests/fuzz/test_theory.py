@@ -3,12 +3,22 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import strategies as st
 
 from jaxopt_course import theory
 from tests.fuzz.harness import Entry, check_complete, fuzz
-from tests.fuzz.strategies import flags, fractions, keys, numbers, positive, pytrees
+from tests.fuzz.strategies import (
+    Kind,
+    flags,
+    fractions,
+    keys,
+    numbers,
+    positive,
+    pytrees,
+    sizes,
+)
 
 small = positive(1e-4, 0.1)
 KINDS = {
@@ -63,22 +73,34 @@ def eigenvalue(result, arguments, data, sane):
         assert bool(jnp.isfinite(result))
 
 
+def threshold(result, arguments, data, sane):
+    assert isinstance(result, float)
+    assert result > 0
+
+
 SMOOTHNESS = {
     "fun": numbers(st.just(quartic)),
     "x": pytrees(shapes=((3,),), floats=("float32",)),
     "key": keys(),
     "tolerance": positive(1e-3, 1e-1),
 }
+RULES = (optax.sgd(0.1), optax.adam(0.1))
+STABILITY = {
+    "rule": Kind(st.sampled_from(RULES), st.sampled_from((*RULES, None, "adam", 0.1, optax.sgd))),
+    "gradient_scale": positive(),
+    "steps": sizes(1, 50),
+}
 FORMULAS = {
     name: Entry(member, KINDS, number)
     for name, member in vars(theory).items()
     if callable(member)
     and not name.startswith("_")
-    and name != "estimate_smoothness"
+    and name not in ("estimate_smoothness", "stability_threshold")
     and not isinstance(member, type)
 }
 ENTRIES = FORMULAS | {
-    "estimate_smoothness": Entry(theory.estimate_smoothness, SMOOTHNESS, eigenvalue)
+    "estimate_smoothness": Entry(theory.estimate_smoothness, SMOOTHNESS, eigenvalue),
+    "stability_threshold": Entry(theory.stability_threshold, STABILITY, threshold),
 }
 
 
@@ -97,7 +119,11 @@ def test_smoothness_works_or_names_the_argument():
     fuzz(ENTRIES["estimate_smoothness"], 4)
 
 
+def test_a_stability_threshold_is_positive_or_names_the_argument():
+    fuzz(ENTRIES["stability_threshold"], 3)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ENTRIES)
 def test_many_examples(name):
-    fuzz(ENTRIES[name], 60 if name == "estimate_smoothness" else 250, derandomize=False)
+    fuzz(ENTRIES[name], 250 if name in FORMULAS else 60, derandomize=False)
