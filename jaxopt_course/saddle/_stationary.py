@@ -25,10 +25,10 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _batching
 from jaxopt_course._checks import check_count, check_key, check_non_negative, check_one_of
+from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle._dense import dense_hessian, dense_spectrum, kind_by_hessian, oriented
@@ -275,7 +275,7 @@ def _classify_dense(
 def ravel_wide(x: chex.ArrayTree) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """Ravel `x` into one vector in the widest dtype of its leaves, float32 at least."""
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x))
-    return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), x))
+    return ravel(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), x))
 
 
 def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
@@ -322,6 +322,6 @@ def flat_directions(
                 f"each leaf, of the same length; got {jax.tree.map(jnp.shape, tangents)} for x of "
                 f"{jax.tree.map(jnp.shape, x)}"
             )
-        return jax.vmap(lambda tangent: ravel_pytree(tangent)[0])(tangents).astype(flat.dtype)
+        return jax.vmap(lambda tangent: ravel(tangent)[0])(tangents).astype(flat.dtype)
 
     return rows

@@ -51,6 +51,14 @@ def curvature(data, params):
     }
 
 
+WAYS = {"dense": {}, "fourth": {"order": 4}, "lanczos": {"method": "lanczos", "key": KEY}}
+
+
+def classified(data, params, ways=tuple(WAYS)):
+    fun = functools.partial(loss, batch=data)
+    return {way: saddle.classify(fun, params, **WAYS[way]) for way in ways}
+
+
 def placed(mesh):
     """Data and parameters sharded over the mesh."""
     params = jax.device_put(
@@ -74,6 +82,28 @@ def test_curvature_is_sharded_like_the_parameters():
     assert all(tree == expected for tree in found["like params"].values())
     assert found["rows like params"] == {leaf: (None, *axes) for leaf, axes in expected.items()}
     assert not any(any(axes) for axes in found["numbers"].values())
+
+
+def test_what_a_point_is_has_its_directions_sharded_like_the_parameters():
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        points = jax.eval_shape(classified, *placed(mesh))
+    for point in points.values():
+        directions = jax.tree.map(names, point.escape_direction)
+        assert directions == {"w": ("d", None), "o": (None,), "b": ()}
+        assert not any(names(point.eigenvalues))
+
+
+def test_a_point_is_what_it_is_without_a_mesh(x64):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))
+    dense = jax.jit(functools.partial(classified, ways=["dense"]))
+    with jax.set_mesh(mesh):
+        data, params = placed(mesh)
+        found = dense(data, jax.tree.map(jnp.zeros_like, params))["dense"]
+    at_zero = jax.tree.map(jnp.zeros_like, POINT)
+    expected = dense(jax.tree.map(jnp.asarray, DATA), at_zero)["dense"]
+    assert found.kind == expected.kind
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, atol=1e-9)
 
 
 @BOTH_KINDS
