@@ -18,7 +18,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: help setup escape test setup-newest newest versions nightly lint types format docs notebooks report benchmarks clean
+.PHONY: help setup escape test setup-newest newest versions nightly lint types format docs notebooks report benchmarks accelerators clean
 .NOTPARALLEL: # Every target may have to set up the one environment.
 
 help: ## list the targets
@@ -92,5 +92,18 @@ report: $(VENV)/experiments.stamp ## every experiment, then one static site from
 benchmarks: $(VENV)/dev.stamp ## every side-by-side timing; prints ratios
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+# In an environment of its own: 2 GB with both compilers. The plugin's packages without what they need:
+# drivers and CUDA's libraries have nothing to compile for.
+accelerators: ACCELERATORS := .venv-accelerators
+accelerators: ## compile everything for TPUs and GPUs that need not be there; ARGS="--only escape"
+	@test -e $(ACCELERATORS)/ready || { \
+		$(PYTHON) -m venv --clear $(ACCELERATORS) && \
+		$(ACCELERATORS)/bin/python -m pip install --quiet --no-input --editable . && \
+		$(ACCELERATORS)/bin/python -m pip install --quiet --no-input "jax[tpu]" && \
+		$(ACCELERATORS)/bin/python -m pip install --quiet --no-input --no-deps \
+			jax-cuda13-plugin jax-cuda13-pjrt && touch $(ACCELERATORS)/ready; }
+	JAX_PLATFORMS=cpu $(ACCELERATORS)/bin/python -W ignore benchmarks/accelerators.py --compile \
+		$(or $(ARGS),--write)
+
 clean: ## remove the virtual environment and caches (results stay)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-accelerators .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,302 @@
+"""What this library compiles to run on an accelerator: one program for everything it offers.
+
+Each is a function of arrays, the shapes of these, and how many loops stand around what is called a
+step. Nothing here is computed: `_compile.py` takes the programs as they are.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from jaxopt_course import nn, problems, saddle, training, transforms
+from jaxopt_course.training import _programs as epochs
+
+LANES, DIMENSION = 1024, 10
+OCTOPUS = problems.octopus(dimension=DIMENSION)
+RATE, RADIUS, THRESHOLD = 0.1, 0.02, 0.02
+WIDTHS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+class Program(NamedTuple):
+    """Something to compile.
+
+    Attributes:
+        function: The program.
+        arguments: Pytrees of shapes.
+        loops: Loops around a step; 0 where all of it is one step.
+        wide: Whether it is float64.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    loops: int = 0
+    wide: bool = False
+
+
+def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(sizes, dtype)
+
+
+def _keys(count: int) -> Any:
+    return jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+
+
+def _key() -> Any:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _quartic(x: jax.Array) -> jax.Array:
+    """A function of any number of parameters with curvature of both signs."""
+    return jnp.sum(x**4 - x**2 * jnp.cos(jnp.arange(x.size)))
+
+
+def _noise(key: jax.Array) -> dict[str, Any]:
+    return {"radius": RADIUS, "gradient_threshold": THRESHOLD, "interval": 1, "key": key}
+
+
+RULES: dict[str, Any] = {
+    "gradient_descent": transforms.gradient_descent(RATE),
+    "perturbed_gradient_descent": lambda key: transforms.perturbed_gradient_descent(
+        RATE, **_noise(key)
+    ),
+    "noisy_gradient_descent": lambda key: transforms.noisy_gradient_descent(RATE, 1e-2, key),
+    "adam": transforms.adam(RATE),
+    "perturbed_accelerated_gradient_descent": (
+        lambda key: transforms.perturbed_accelerated_gradient_descent(
+            RATE, momentum=0.2, gamma=0.8, nce_radius=0.1, **_noise(key)
+        )
+    ),
+    "escape_negative_curvature": lambda key: optax.chain(
+        transforms.escape_negative_curvature(**_noise(key)), transforms.gradient_descent(RATE)
+    ),
+}
+
+
+def _escapes() -> Iterator[tuple[str, Program]]:
+    def escape(rule: Any, dtype: Any, **options: Any) -> Program:
+        def run(starts: jax.Array, keys: jax.Array) -> Any:
+            return saddle.escape(
+                OCTOPUS.fun, rule, starts, keys, max_steps=300, lanes=LANES, **options
+            )
+
+        loops = 3 if "record_every" in options else 2
+        arguments = (_shape(LANES, DIMENSION, dtype=dtype), _keys(LANES))
+        return Program(run, arguments, loops, dtype is jnp.float64)
+
+    for name, rule in RULES.items():
+        for width, dtype in WIDTHS.items():
+            yield f"escape, {name}, {width}", escape(rule, dtype)
+    descent = RULES["perturbed_gradient_descent"]
+    yield "escape, recorded", escape(descent, jnp.float32, record_every=10, record_params=True)
+    yield (
+        "escape, epsilon",
+        escape(descent, jnp.float32, epsilon=1e-2, hessian_lipschitz=1.0),
+    )
+
+
+def _obvious() -> Iterator[tuple[str, Program]]:
+    """What one writes without this library: `vmap` of a `while_loop` around optax."""
+
+    def run(make: Callable[[jax.Array], Any], starts: jax.Array, keys: jax.Array) -> Any:
+        def one(start: jax.Array, key: jax.Array) -> jax.Array:
+            rule = make(key)
+
+            def step(carry: Any) -> Any:
+                x, state, count = carry
+                value, gradient = jax.value_and_grad(OCTOPUS.fun)(x)
+                updates, state = rule.update(gradient, state, x)
+                going = jnp.isfinite(value)
+                x = jnp.where(going, optax.apply_updates(x, updates), x)
+                return x, state, count + going
+
+            carry = (start, rule.init(start), jnp.zeros((), jnp.int32))
+            return jax.lax.while_loop(lambda carry: carry[2] < 300, step, carry)[0]
+
+        return jax.vmap(one)(starts, keys)
+
+    arguments = (_shape(LANES, DIMENSION), _keys(LANES))
+    rules = {
+        "sgd": lambda _: optax.sgd(RATE),
+        "noisy_sgd": lambda key: optax.chain(optax.add_noise(1e-2, 0.0, key), optax.sgd(RATE)),
+    }
+    for name, make in rules.items():
+        yield f"the obvious way, {name}", Program(functools.partial(run, make), arguments, 1)
+
+
+def _hessians() -> Iterator[tuple[str, Program]]:
+    """The spectra of many Hessians as one writes them."""
+
+    def spectrum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.linalg.norm(jax.grad(OCTOPUS.fun)(x)), jnp.linalg.eigvalsh(
+            jax.hessian(OCTOPUS.fun)(x)
+        )
+
+    yield "the obvious way, eigvalsh", Program(jax.vmap(spectrum), (_shape(LANES, DIMENSION),))
+
+
+def _landscape() -> Iterator[tuple[str, Program]]:
+    starts = _shape(128, DIMENSION)
+    for method in ("newton", "levenberg_marquardt", "gradient_norm", "eigenvector_following"):
+        index = 1 if method == "eigenvector_following" else None
+
+        def find(starts: jax.Array, method: str = method, index: int | None = index) -> Any:
+            return saddle.find(OCTOPUS.fun, starts, method=method, index=index, max_points=16)
+
+        yield f"find, {method}", Program(find, (starts,))
+    for order in (2, 4):
+        classify = functools.partial(saddle.classify, OCTOPUS.fun, order=order)
+        yield (
+            f"classify, order {order}, {LANES} points",
+            Program(jax.vmap(classify), (_shape(LANES, DIMENSION),)),
+        )
+    matrix_free = functools.partial(saddle.classify, _quartic, method="lanczos")
+    yield (
+        "classify, order 2, Lanczos",
+        Program(lambda x, key: matrix_free(x, key=key), (_shape(4096), _key())),
+    )
+
+
+def _curvature() -> Iterator[tuple[str, Program]]:
+    functions = {
+        "extreme_eigenpairs": functools.partial(saddle.extreme_eigenpairs, which="both"),
+        "trace": functools.partial(saddle.trace, num_probes=12, method="hutch++"),
+        "diagonal": functools.partial(saddle.diagonal, num_probes=12, method="diag++"),
+        "spectral_density": functools.partial(saddle.spectral_density, num_steps=20, num_probes=4),
+    }
+    for name, function in functions.items():
+        yield (
+            name,
+            Program(lambda x, key, f=function: f(_quartic, x, key=key), (_shape(4096), _key())),
+        )
+
+
+def _steps() -> Iterator[tuple[str, Program]]:
+    key = jax.random.key(0)
+    rules = {
+        name: rule if isinstance(rule, optax.GradientTransformation) else rule(key)
+        for name, rule in RULES.items()
+    }
+    rules |= {
+        "heavy_ball": transforms.heavy_ball(RATE),
+        "nesterov": transforms.nesterov(RATE),
+        "adagrad": transforms.adagrad(RATE),
+        "rmsprop": transforms.rmsprop(RATE),
+        "adadelta": transforms.adadelta(),
+        "newton, eigh": transforms.newton(),
+        "newton, cg": transforms.newton(solver="cg"),
+        "saddle_free_newton": transforms.saddle_free_newton(solver="lanczos"),
+        "cubic_newton": transforms.cubic_newton(1.0),
+        "trust_region": transforms.trust_region(),
+        "clip_by_global_norm": transforms.clip_by_global_norm(1.0),
+        "clip_by_leaf_norm": transforms.clip_by_leaf_norm(1.0),
+        "clip_by_value": transforms.clip_by_value(1.0),
+        "neon2": transforms.neon2(
+            smoothness=3.0,
+            curvature=0.3,
+            start_radius=1e-2,
+            end_radius=0.1,
+            num_steps=20,
+            **_noise(key),
+        ),
+    }
+    x = _shape(256)
+    for name, rule in rules.items():
+        step = transforms.make_step(_quartic, rule, donate=False)
+        yield f"make_step, {name}", Program(step, (x, jax.eval_shape(rule.init, x)))
+
+
+def _training() -> Iterator[tuple[str, Program]]:
+    models = {
+        "MLP": (lambda rngs: nn.MLP((784, 256, 10), rngs=rngs), (784,)),
+        "ConvNet": (lambda rngs: nn.ConvNet(1, rngs=rngs), (28, 28, 1)),
+        "ResNet-8": (lambda rngs: nn.ResNet(8, rngs=rngs), (32, 32, 3)),
+    }
+    for name, (model, image) in models.items():
+
+        def build(key: jax.Array, model: Callable[..., Any] = model) -> nnx.Module:
+            return model(rngs=nnx.Rngs(key))
+
+        plan = epochs.Plan(
+            apply=epochs.trace_apply(build, jax.random.split(jax.random.key(0), 1)),
+            optimizer=transforms.adam(1e-3),
+            loss=training.cross_entropy,
+            metrics=(("accuracy", training.correct),),
+            batch_size=128,
+            evaluation_batch_size=1000,
+            max_loss=float("inf"),
+            augment=None,
+            gradient_norm=False,
+            eval_params=transforms.eval_params,
+        )
+        runs = jax.eval_shape(
+            lambda keys, plan=plan, build=build: epochs._init(plan, build, keys, {}), _keys(1)
+        )
+        data = (_shape(1280, *image), _shape(1280, dtype=jnp.int32))
+        count, running = _shape(1, dtype=jnp.int32), _shape(1, dtype=jnp.bool_)
+        yield (
+            f"training epoch, {name}",
+            Program(
+                functools.partial(epochs.run_epoch, plan),
+                (epochs.Sets(data, {}), runs, count, count, running),
+                1,
+            ),
+        )
+    yield "the obvious way, a step at a time", Program(*_hand_written_epoch())
+
+
+def _hand_written_epoch() -> tuple[Callable[..., Any], tuple[Any, ...], int]:
+    """The MLP's epoch as one writes it: a scan over batches, optax's Adam."""
+    optimizer = optax.adam(1e-3)
+
+    def start(key: jax.Array) -> tuple[Any, Any]:
+        one, two = jax.random.split(key)
+        params = {
+            "in": jax.random.normal(one, (784, 256)) / 28,
+            "out": jax.random.normal(two, (256, 10)) / 16,
+            "shift": [jnp.zeros(256), jnp.zeros(10)],
+        }
+        return params, optimizer.init(params)
+
+    def loss(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
+        hidden = jax.nn.relu(images @ params["in"] + params["shift"][0])
+        outputs = hidden @ params["out"] + params["shift"][1]
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+
+    def epoch(carry: Any, key: jax.Array, images: jax.Array, labels: jax.Array) -> Any:
+        def step(carry: Any, chosen: jax.Array) -> Any:
+            params, state = carry
+            value, gradient = jax.value_and_grad(loss)(params, images[chosen], labels[chosen])
+            updates, state = optimizer.update(gradient, state, params)
+            return (optax.apply_updates(params, updates), state), value
+
+        order = jax.random.permutation(key, images.shape[0])
+        return jax.lax.scan(step, carry, order.reshape(-1, 128))
+
+    data = (_shape(1280, 784), _shape(1280, dtype=jnp.int32))
+    return epoch, (jax.eval_shape(start, _key()), _key(), *data), 1
+
+
+def programs() -> dict[str, Program]:
+    """Every program by name."""
+    parts = (_escapes, _obvious, _hessians, _landscape, _curvature, _steps, _training)
+    return {name: program for part in parts for name, program in part()}
+
+
+def concrete(arguments: Any) -> Any:
+    """Arrays of these shapes to run a program on: normal numbers, keys, zeros, true."""
+    leaves, structure = jax.tree.flatten(arguments)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+
+    def make(leaf: Any, key: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.split(key, leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            return 0.1 * jax.random.normal(key, leaf.shape, leaf.dtype)
+        return jnp.full(leaf.shape, leaf.dtype == jnp.bool_, leaf.dtype)
+
+    return structure.unflatten(map(make, leaves, keys))
