@@ -21,6 +21,7 @@ at yet: of it the dtype and the shape are checked.
 
 import math
 import os
+from collections.abc import Mapping, Set
 from typing import Any
 
 import jax
@@ -135,9 +136,9 @@ def check_count(*, optional: bool = False, **arguments: Any) -> None:
     check_positive(optional=optional, **arguments)
 
 
-def check_flag(**arguments: Any) -> None:
+def check_flag(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is True or False."""
-    for name, value in arguments.items():
+    for name, value in _given(arguments, optional, "True or False"):
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} must be True or False, got {value!r}")
 
@@ -215,6 +216,8 @@ def to_sizes(name: str, values: Any) -> tuple[int, ...]:
         TypeError: unless it is a sequence of integers.
     """
     try:
+        if isinstance(values, str | bytes | Mapping | Set):
+            raise TypeError("it has no order, or is text")
         sizes = tuple(values)
         for size in sizes:
             check_integer(**{name: size})

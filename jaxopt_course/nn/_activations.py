@@ -29,23 +29,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_callable, check_one_of, check_real
+from jaxopt_course._checks import check_callable, check_flag, check_one_of, check_real
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
 def _rounded_once(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Compute `function` in float32 where its first argument is float16 or bfloat16."""
-    numbers = {
-        name: not isinstance(parameter.default, bool)
+    checks = {
+        name: check_flag if isinstance(parameter.default, bool) else check_real
         for name, parameter in list(inspect.signature(function).parameters.items())[1:]
     }
 
     @functools.wraps(function)
     def computed_wide(x, *args, **kwargs):
         check_real(x=x)
-        given = dict(zip(numbers, args, strict=False)) | kwargs
-        check_real(**{name: value for name, value in given.items() if numbers.get(name)})
+        for name, value in (dict(zip(checks, args, strict=False)) | kwargs).items():
+            if name in checks:
+                checks[name](**{name: value})
         x = jnp.asarray(x)
         if jnp.issubdtype(x.dtype, jnp.integer):
             x = x.astype(float)
@@ -101,6 +102,7 @@ def identity(x: jax.Array) -> jax.Array:
         >>> identity(-2.0)
         -2.0
     """
+    check_real(x=x)
     return x
 
 
@@ -269,15 +271,8 @@ def activation(name: str | Activation, **parameters: Any) -> Activation:
         >>> print(activation("leaky_relu", alpha=0.2)(jnp.array([-1.0, 1.0])))
         [-0.2 1. ]
     """
-    if not isinstance(name, str):
-        check_callable(name=name)
-        function = name
-    elif name in ACTIVATIONS:
-        function = ACTIVATIONS[name]
-    else:
-        nearest = difflib.get_close_matches(name.lower(), ACTIVATIONS, n=1, cutoff=0.4)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}{hint}")
+    check_activation(name=name)
+    function = ACTIVATIONS[name] if isinstance(name, str) else name
     if not parameters:
         return function
     known = list(inspect.signature(function).parameters)[1:]
@@ -288,6 +283,23 @@ def activation(name: str | Activation, **parameters: Any) -> Activation:
                 f"got {parameter!r}"
             )
     return functools.partial(function, **parameters)
+
+
+def check_activation(**arguments: Any) -> None:
+    """Raise unless every argument is the name of an activation or a function.
+
+    Raises:
+        TypeError: for what is neither text nor a function.
+        ValueError: for another name; the message offers the nearest one.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            check_callable(**{name: value})
+        elif value not in ACTIVATIONS:
+            nearest = difflib.get_close_matches(value.lower(), ACTIVATIONS, n=1, cutoff=0.4)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            listed = ", ".join(ACTIVATIONS)
+            raise ValueError(f"{name} must be one of {listed}; got {value!r}{hint}")
 
 
 def _half_normal_rule(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -347,6 +359,7 @@ def gain(function: str | Activation, *, direction: str = "forward", **parameters
         He et al. (2015), https://arxiv.org/abs/1502.01852, equations 10, 14 and 15.
     """
     check_one_of(("forward", "backward"), direction=direction)
+    check_activation(function=function)
     elementwise = activation(function, **parameters)
     if direction == "backward":
         elementwise = jax.vmap(jax.grad(elementwise))

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_course._checks import check_real_array, to_sizes
+from jaxopt_course._checks import check_count, check_real_array, to_sizes
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
@@ -96,6 +96,7 @@ def im2col_conv_general_dilated(
     check_real_array("rhs", rhs)
     if any(stride < 1 for stride in to_sizes("window_strides", window_strides)):
         raise ValueError(f"window_strides must be positive, got {window_strides}")
+    check_count(feature_group_count=feature_group_count)
     _check_padding(padding, len(lhs.shape) - 2)
     if len(window_strides) != len(lhs.shape) - 2:
         raise ValueError(f"window_strides must be one an axis of lhs, got {window_strides}")

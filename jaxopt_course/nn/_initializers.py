@@ -26,14 +26,15 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from jaxopt_course._checks import (
+    check_callable,
     check_inexact_dtype,
     check_key,
     check_non_negative,
     check_one_of,
     to_sizes,
 )
-from jaxopt_course.nn._activations import Activation, gain
-from jaxopt_course.nn._arguments import check_module
+from jaxopt_course.nn._activations import Activation, check_activation, gain
+from jaxopt_course.nn._arguments import check_axes, check_module
 from jaxopt_course.nn._normalization._statistics import moments
 
 Axes = int | Sequence[int]
@@ -113,7 +114,7 @@ def xavier_uniform(
     Reference:
         Glorot and Bengio (2010), equation 16.
     """
-    return _scaled(gain(activation), "fan_avg", "uniform", in_axis, out_axis, batch_axis)
+    return _scaled(activation, "forward", "fan_avg", "uniform", in_axis, out_axis, batch_axis)
 
 
 def xavier_normal(
@@ -143,7 +144,7 @@ def xavier_normal(
     Reference:
         Glorot and Bengio (2010), equation 12.
     """
-    return _scaled(gain(activation), "fan_avg", "normal", in_axis, out_axis, batch_axis)
+    return _scaled(activation, "forward", "fan_avg", "normal", in_axis, out_axis, batch_axis)
 
 
 def kaiming_uniform(
@@ -269,8 +270,8 @@ def lsuv(
         Mishkin and Matas (2016), algorithm 1.
     """
     check_module(model)
-    if key is not None:
-        check_key(key=key)
+    check_key(key=key, optional=True)
+    check_callable(layer_filter=layer_filter, optional=True)
     wanted = layer_filter or (lambda module: isinstance(getattr(module, "kernel", None), nnx.Param))
     starts: list[LayerStart] = []
 
@@ -333,14 +334,13 @@ def _replace_next_call(module, path, call):
 def _kaiming(distribution, activation, mode, in_axis, out_axis, batch_axis):
     check_one_of(("fan_in", "fan_out"), mode=mode)
     direction = "forward" if mode == "fan_in" else "backward"
+    return _scaled(activation, direction, mode, distribution, in_axis, out_axis, batch_axis)
+
+
+def _scaled(activation, direction, mode, distribution, in_axis, out_axis, batch_axis):
+    check_activation(activation=activation)
+    check_axes(in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
     factor = gain(activation, direction=direction)
-    return _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis)
-
-
-def _scaled(factor, mode, distribution, in_axis, out_axis, batch_axis):
-    axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
-    for name, given in axes.items():
-        to_sizes(name, (given,) if isinstance(given, int) else given)
     scaled = jax.nn.initializers.variance_scaling(
         factor**2, mode, distribution, in_axis, out_axis, batch_axis
     )

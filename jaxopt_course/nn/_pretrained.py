@@ -13,6 +13,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jaxopt_course._checks import check_callable, check_path
+from jaxopt_course.nn._arguments import check_module
+
 Match = str | Callable[[str], str | bool | None] | None
 
 
@@ -80,6 +83,10 @@ def from_pretrained(
     """
     import orbax.checkpoint as ocp  # It takes longer to import than all else here.
 
+    check_module(model)
+    check_path(checkpoint=checkpoint)
+    if not isinstance(match, str):
+        check_callable(match=match, optional=True)
     folder = Path(checkpoint).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"checkpoint must be a folder that orbax wrote, got {checkpoint}")

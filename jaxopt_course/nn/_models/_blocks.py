@@ -72,7 +72,8 @@ class Block(nnx.Module):
         """
         check_rngs(rngs)
         check_callable(activation=activation)
-        check_inexact_dtype(param_dtype=param_dtype, optional=True)
+        check_callable(normalization=normalization, wrapper=wrapper, optional=True)
+        check_inexact_dtype(param_dtype=param_dtype)
         check_fraction(dropout_rate=dropout_rate)
         built = layer(use_bias=normalization is None, param_dtype=param_dtype, rngs=rngs)
         self.layer = built if wrapper is None else wrapper(built, rngs=rngs)

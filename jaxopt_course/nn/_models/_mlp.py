@@ -10,7 +10,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from jaxopt_course._checks import check_real_array, to_sizes
+from jaxopt_course._checks import check_flag, check_real_array, to_sizes
 from jaxopt_course.nn._activations import identity
 from jaxopt_course.nn._models._blocks import (
     Activation,
@@ -68,6 +68,7 @@ class MLP(nnx.Module):
             >>> model(jnp.ones((5, 8, 8))).shape
             (5, 10)
         """
+        check_flag(normalize_output=normalize_output)
         features = to_sizes("features", features)
         if len(features) < 2 or min(features) < 1:
             raise ValueError(

@@ -11,7 +11,14 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._checks import check_count, check_inexact_dtype, check_non_negative, to_sizes
+from jaxopt_course._checks import (
+    check_callable,
+    check_count,
+    check_flag,
+    check_inexact_dtype,
+    check_non_negative,
+    to_sizes,
+)
 from jaxopt_course.nn._arguments import check_rngs
 from jaxopt_course.nn._normalization._statistics import Moments, moments, standardize
 
@@ -85,7 +92,10 @@ class Normalization(nnx.Module):
         check_non_negative(epsilon=epsilon)
         check_count(num_features=num_features)
         check_rngs(rngs)
-        check_inexact_dtype(param_dtype=param_dtype, dtype=dtype, optional=True)
+        check_inexact_dtype(param_dtype=param_dtype)
+        check_inexact_dtype(dtype=dtype, optional=True)
+        check_flag(use_bias=use_bias, use_scale=use_scale, use_fast_variance=use_fast_variance)
+        check_callable(bias_init=bias_init, scale_init=scale_init, promote_dtype=promote_dtype)
 
         def parameter(used, initializer, metadata):
             if not used:

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxopt_course._checks import check_real_array
+from jaxopt_course._checks import check_at_most, check_flag, check_non_negative, check_real_array
+from jaxopt_course.nn._arguments import check_axes
 from jaxopt_course.nn._normalization._base import Normalization, Options, canonical_axes
 from jaxopt_course.nn._normalization._statistics import Moments
 
@@ -64,6 +65,10 @@ class BatchNorm(Normalization):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        check_flag(use_running_average=use_running_average, optional=True)
+        check_axes(axis=axis)
+        check_non_negative(momentum=momentum)
+        check_at_most(1, momentum=momentum)
         super().__init__(num_features, epsilon=epsilon, rngs=rngs, **options)
         # flax keeps these in float32 even for a float64 model.
         dtype = jnp.promote_types(self.param_dtype, jnp.float32)

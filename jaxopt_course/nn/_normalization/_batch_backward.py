@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course._checks import check_non_negative, check_real_array
+from jaxopt_course._checks import check_integer, check_non_negative, check_real_array
 from jaxopt_course.nn._normalization._base import canonical_axes
 from jaxopt_course.nn._normalization._statistics import at_least_float32, moments
 
@@ -82,9 +82,8 @@ def batch_norm_backward(
     check_non_negative(epsilon=epsilon)
     for name, array in (("cotangent", cotangent), ("x", x), ("scale", scale)):
         check_real_array(name, array)
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise TypeError(f"axis must be an integer, got {axis!r}")
-    (axis,) = canonical_axes(axis, x.ndim)
+    check_integer(axis=axis)
+    (axis,) = canonical_axes(int(axis), x.ndim)
     if cotangent.shape != x.shape:
         raise ValueError(f"cotangent must have x's shape {x.shape}, got {cotangent.shape}")
     if scale.shape != (x.shape[axis],):

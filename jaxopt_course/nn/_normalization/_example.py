@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxopt_course._checks import check_count, check_real_array
+from jaxopt_course.nn._arguments import check_axes
 from jaxopt_course.nn._normalization._base import Normalization, Options, canonical_axes
 
 
@@ -54,6 +55,7 @@ class LayerNorm(Normalization):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        check_axes(reduction_axes=reduction_axes, feature_axes=feature_axes)
         super().__init__(num_features, epsilon=epsilon, rngs=rngs, **options)
         self.reduction_axes = reduction_axes
         self.feature_axes = feature_axes
@@ -101,6 +103,7 @@ class InstanceNorm(Normalization):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        check_axes(feature_axes=feature_axes)
         super().__init__(num_features, epsilon=epsilon, rngs=rngs, **options)
         self.feature_axes = feature_axes
 
@@ -169,15 +172,13 @@ class GroupNorm(Normalization):
                 "exactly one of num_groups (32 by default) and group_size must be None; "
                 f"got num_groups={num_groups}, group_size={group_size}"
             )
-        check_count(num_features=num_features)
+        check_count(num_groups=num_groups, group_size=group_size, optional=True)
+        check_axes(reduction_axes=reduction_axes, optional=True)
+        super().__init__(num_features, epsilon=epsilon, rngs=rngs, **options)
         name = "num_groups" if group_size is None else "group_size"
         divisor = num_groups if group_size is None else group_size
-        if not isinstance(divisor, int) or divisor <= 0 or num_features % divisor:
-            raise ValueError(
-                f"{name} must be a positive integer that divides num_features={num_features}, "
-                f"got {divisor}"
-            )
-        super().__init__(num_features, epsilon=epsilon, rngs=rngs, **options)
+        if divisor is None or num_features % divisor:
+            raise ValueError(f"{name} must divide num_features={num_features}, got {divisor}")
         self.num_groups = divisor if group_size is None else num_features // divisor
         self.group_size = num_features // self.num_groups
         self.feature_axis = -1

@@ -22,8 +22,13 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
-from jaxopt_course._checks import check_non_negative
-from jaxopt_course.nn._arguments import check_module, check_rngs
+from jaxopt_course._checks import (
+    check_callable,
+    check_flag,
+    check_inexact_dtype,
+    check_non_negative,
+)
+from jaxopt_course.nn._arguments import check_axes, check_module, check_rngs
 from jaxopt_course.nn._normalization._base import canonical_axes
 from jaxopt_course.nn._normalization._statistics import at_least_float32, moments
 
@@ -77,6 +82,11 @@ class WeightNorm(nnx.Module):
     ):
         check_non_negative(epsilon=epsilon)
         check_rngs(rngs)
+        check_flag(use_scale=use_scale)
+        check_axes(feature_axes=feature_axes, optional=True)
+        check_inexact_dtype(dtype=dtype, param_dtype=param_dtype, optional=True)
+        check_callable(scale_init=scale_init, optional=True)
+        check_callable(promote_dtype=promote_dtype)
         if not isinstance(layer_instance, nnx.Module):
             raise TypeError(f"layer_instance must be a flax.nnx.Module, got {layer_instance!r}")
         self.layer_instance = layer_instance

@@ -1,0 +1,675 @@
+"""One valid call of everything public, and what each of its arguments must not be.
+
+`ARGUMENTS` says by name what an argument is: how a valid value is made, and which values are wrong
+for it. `OWN` says where a function means something else by a name. From these and the signatures
+`cases` derives every call with one wrong argument.
+"""
+
+import dataclasses
+import decimal
+import enum
+import fractions
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxopt_course import nn, problems, saddle, theory, training, transforms
+
+PACKAGES = {
+    package.__name__.rpartition(".")[2]: package
+    for package in (transforms, problems, saddle, theory, nn, training)
+}
+Draw = Callable[[np.random.Generator], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What an argument is meant to be.
+
+    Attributes:
+        make: Makes a valid value.
+        wrong: Values that must be refused.
+        draw: Draws another that must be refused.
+    """
+
+    make: Callable[[], Any]
+    wrong: tuple[Any, ...]
+    draw: Draw
+
+    def but(self, *wrong: Any) -> "Kind":
+        """The same with more values that are wrong."""
+        return dataclasses.replace(self, wrong=(*self.wrong, *wrong))
+
+    def valid(self, make: Callable[[], Any]) -> "Kind":
+        """The same with another valid value."""
+        return dataclasses.replace(self, make=make)
+
+
+def drawn_from(*strategies: Draw) -> Draw:
+    return lambda rng: strategies[rng.integers(len(strategies))](rng)
+
+
+def text(rng):
+    return "".join(rng.choice(list("abcxyz0123._- "), size=rng.integers(0, 9)))
+
+
+def exact(rng):
+    """A number that is no floating one."""
+    pair = (int(rng.integers(-9, 9)), int(rng.integers(1, 9)))
+    return (fractions.Fraction(*pair), decimal.Decimal(pair[0]) / pair[1])[rng.integers(2)]
+
+
+def array(rng):
+    """An array with axes, of NumPy or JAX."""
+    shape = tuple(rng.integers(0, 4, size=rng.integers(1, 4)))
+    dtype = ("float32", "int32", "bool", "complex64")[rng.integers(4)]
+    return (np.zeros, jnp.zeros)[rng.integers(2)](shape, dtype)
+
+
+def thing(rng):
+    """What is neither number, text nor array."""
+    things = (object(), {}, {"a": 1}, [], (), ..., b"a", complex(*rng.normal(size=2)), type, set())
+    return things[rng.integers(len(things))]
+
+
+def flag(rng):
+    return bool(rng.integers(2))
+
+
+def negative(rng):
+    return -float(np.exp(rng.normal(scale=3)))
+
+
+def whole(rng):
+    return int(rng.integers(-99, 99))
+
+
+def broken(rng):
+    """A number between the integers."""
+    return whole(rng) + float(rng.uniform(0.01, 0.99))
+
+
+HALF = fractions.Fraction(1, 2)
+CENT = decimal.Decimal("0.01")
+NO_NUMBER = ("0.1", True, np.bool_(False), HALF, CENT, 1j, [0.1], (), {}, object(), b"1", ...)
+ARRAYS = (np.ones(2), jnp.ones(3), np.ones((1, 1)))
+NAN, INF = float("nan"), float("inf")
+
+
+def flags(valid=True):
+    wrong = ("no", 0, 1.0, None, np.ones(2), jnp.ones(2, bool), HALF, [], object())
+    return Kind(lambda: valid, wrong, drawn_from(text, whole, negative, exact, array, thing))
+
+
+def numbers(valid, *out_of_range, arrays=False, schedule=False):
+    """A number; of `out_of_range` every value is beyond what the function takes."""
+    wrong = (*NO_NUMBER, np.complex64(1), np.array("x"), 10**400, *out_of_range)
+    wrong = (*wrong, jnp.ones(2, complex)) if arrays else (*wrong, *ARRAYS)
+    wrong = wrong if schedule else (*wrong, lambda count: 0.1)
+    draws = [text, exact, thing, flag]
+    if not arrays:
+        draws.append(array)
+    if -1.0 in out_of_range:
+        draws.append(negative)
+    return Kind(lambda: valid, wrong, drawn_from(*draws))
+
+
+def positive(valid=0.1, **options):
+    return numbers(valid, -1.0, 0.0, NAN, -INF, **options)
+
+
+def non_negative(valid=0.1, **options):
+    return numbers(valid, -1.0, NAN, -INF, **options)
+
+
+def shares(valid=0.5, **options):
+    """A number in [0, 1)."""
+    return numbers(valid, -1.0, 1.0, 5.0, NAN, INF, **options)
+
+
+def integers(valid, *out_of_range):
+    wrong = (*NO_NUMBER, *ARRAYS, 2.5, 2.0, NAN, INF, 2**40, np.float32(2), *out_of_range)
+    draws = drawn_from(text, exact, thing, flag, array, broken, lambda rng: float(whole(rng)))
+    return Kind(lambda: valid, wrong, draws)
+
+
+def counts(valid):
+    return integers(valid, 0, -3, np.int64(-1))
+
+
+def options(*names):
+    wrong = ("", "nonsense", 3, 2.5, True, [names[0]], {}, np.array(["a", "b"]), b"a", 0.0)
+    return Kind(lambda: names[0], wrong, drawn_from(text, broken, exact, thing, array))
+
+
+def functions(valid):
+    wrong = ("f", 3, 0.5, True, np.ones(2), [], {}, object(), HALF)
+    return Kind(lambda: valid, wrong, drawn_from(text, whole, negative, exact, array, flag))
+
+
+def keys(shape=()):
+    def make():
+        key = jax.random.key(0)
+        return jax.random.split(key, shape) if shape else key
+
+    wrong = (0, 1.5, "key", True, np.arange(2, dtype=np.uint32), [0, 1], jnp.zeros(2), HALF)
+    wrong = (*wrong, jax.random.PRNGKey(0), object())
+    return Kind(make, wrong, drawn_from(text, whole, negative, exact, array, thing))
+
+
+def dtypes(valid=jnp.float32):
+    wrong = ("nonsense", 3, 0.5, "int8", jnp.int32, True, "O", [], HALF, np.ones(2), object(), bool)
+    return Kind(lambda: valid, wrong, drawn_from(text, whole, negative, exact, array))
+
+
+def paths(valid):
+    wrong = (3, b"folder", True, 0.5, [], object(), np.ones(2), HALF)
+    return Kind(lambda: valid, wrong, drawn_from(whole, negative, exact, array, thing))
+
+
+def sizes(valid, *wrong):
+    wrong = ("ab", (2.5,), (None,), (True,), ("a",), (HALF,), 0.5, 1j, object(), *wrong)
+
+    def draw(rng):
+        return tuple(drawn_from(text, broken, exact, array, thing)(rng) for _ in range(2))
+
+    return Kind(lambda: valid, wrong, draw)
+
+
+def axes(valid):
+    """An axis or several."""
+    wrong = ("a", 1.5, True, (0.5,), ("a",), HALF, 1j, object())
+    return Kind(lambda: valid, wrong, drawn_from(text, broken, exact, flag))
+
+
+def lists(valid, *wrong):
+    """A list of numbers, or an array of them."""
+    wrong = ("abc", [None], ["a"], [1j], [True], [[1.0], [1.0, 2.0]], {"a": 1}, [HALF], *wrong)
+    return Kind(lambda: valid, (*wrong, object(), True), drawn_from(text, thing, flag, exact))
+
+
+def spectra(*valid):
+    """Distinct positive numbers."""
+    return lists(list(valid), [], [0.0, 1.0], [1.0, 1.0], [-1.0], [NAN], [INF], [[1.0, 2.0]])
+
+
+def trees(make, *wrong):
+    """A pytree of real floating arrays."""
+    wrong = ("x", object(), jnp.ones(3, int), {"a": "b"}, jnp.ones(3, complex), HALF, True, *wrong)
+    return Kind(make, wrong, drawn_from(text, exact, flag, lambda rng: jnp.ones(3, int)))
+
+
+def instances(make, *wrong):
+    wrong = (3, "a", True, [], lambda x: x, np.ones(2), object(), *wrong)
+    return Kind(make, wrong, drawn_from(text, whole, negative, exact, array, thing))
+
+
+def real_arrays(make, *wrong):
+    """A real array, integers among them."""
+    wrong = ("x", [1.0], object(), jnp.ones(3, complex), HALF, {"a": 1.0}, np.array(["a"]), *wrong)
+    return Kind(make, wrong, drawn_from(text, exact, lambda rng: [1.0]))
+
+
+def mappings(valid, *wrong):
+    wrong = (3, "a", True, object(), [1], HALF, *wrong)
+    return Kind(lambda: valid, wrong, drawn_from(text, whole, negative, exact, flag))
+
+
+def devices():
+    wrong = ("cpu", 3, ("cpu",), (), True, object(), [None], HALF)
+    return Kind(lambda: tuple(jax.devices()[:1]), wrong, drawn_from(text, whole, exact, flag))
+
+
+# Valid objects of the libraries' kinds.
+def bowl(x):
+    leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(x)]
+    return sum((jnp.sum(x**4 / 4 - x**2 / 2) for x in leaves), start=jnp.zeros([], jnp.float32))
+
+
+def sines(x):
+    return jax.tree.map(jnp.sin, x)
+
+
+def mlp():
+    return nn.MLP((4, 3, 2), rngs=nnx.Rngs(0))
+
+
+def build(key):
+    return nn.MLP((2, 3, 2), rngs=nnx.Rngs(key))
+
+
+WRONG_VALUES = (lambda x: x, lambda x: None, lambda x: "a", lambda x: jnp.zeros(3),
+                lambda x: jnp.zeros([], jnp.int32), lambda x: 1j * bowl(x))  # fmt: skip
+objective = functions(bowl).but(None, *WRONG_VALUES)
+vector = trees(lambda: jnp.ones(3))
+tangent = trees(lambda: jnp.ones(3), None, jnp.ones(2), [jnp.ones(3)], jnp.ones((3, 1)))
+matrix = trees(lambda: jnp.ones((3, 2)), None, jnp.ones(3), 3, [1.0])
+optimizer = Kind(
+    lambda: optax.sgd(0.1),
+    (3, "adam", True, np.ones(2), [], object(), optax.sgd, lambda key: 1),
+    drawn_from(text, whole, negative, exact, array, flag),
+)
+key = keys()
+rngs = instances(lambda: nnx.Rngs(0), 0, jax.random.key(0))
+module = instances(mlp, nnx.Linear)
+features = sizes((4, 3, 2), 4, None, (), (4,), (4, 0, 2), (4, -1))
+EXAMPLES = (np.ones((8, 2), np.float32), np.arange(8) % 2)
+
+ARGUMENTS: dict[str, Kind] = {
+    # Rules.
+    "learning_rate": non_negative(schedule=True),
+    "decay": shares(),
+    "rho": shares(),
+    "b1": shares(),
+    "b2": shares(),
+    "momentum": shares(),
+    "eps": non_negative(),
+    "eps_root": non_negative(),
+    "weight_decay": non_negative(schedule=True),
+    "weight_decay_mask": functions(lambda params: True),
+    "initial_accumulator_value": non_negative(),
+    "initial_scale": non_negative(),
+    "exponent": numbers(-0.5, NAN, INF),
+    "max_norm": positive(),
+    "max_delta": positive(),
+    "scale": non_negative(),
+    "gamma": non_negative(),
+    "nce_radius": positive(),
+    "radius": non_negative(),
+    "gradient_threshold": non_negative(),
+    "interval": non_negative(10),
+    "distribution": options("sphere", "ball", "gaussian"),
+    "update_average": options("elementwise", "norm"),
+    "accumulate": options("current", "previous"),
+    "look_ahead": options("scaled", "raw"),
+    "solver": options("eigh"),
+    "damping": non_negative(),
+    "cg_tolerance": positive(),
+    "max_cg_steps": counts(10),
+    "subspace_size": counts(5),
+    "hessian_lipschitz": positive(),
+    "initial_radius": positive(),
+    "max_radius": positive(10.0),
+    "acceptance": numbers(0.1, -1.0, 0.5, NAN),
+    "curvature_threshold": non_negative(),
+    "max_restarts": integers(3, -1),
+    "smoothness": positive(1.0),
+    "curvature": positive(0.1),
+    "start_radius": positive(1e-3),
+    "end_radius": positive(0.1),
+    "num_steps": counts(3),
+    "mu_dtype": dtypes(),
+    "nu_dtype": dtypes(),
+    "accumulator_dtype": dtypes(),
+    "flip_sign": flags(),
+    "nesterov": flags(),
+    "bias_correction": flags(),
+    "eps_in_sqrt": flags(),
+    "centered": flags(),
+    "learning_rate_in_velocity": flags(),
+    "optimizer": optimizer,
+    "has_aux": flags(),
+    "donate": flags(),
+    "params": trees(lambda: jnp.ones(3)),
+    # Problems.
+    "eigenvalues": spectra(3.0, 2.0),
+    "singular_values": spectra(3.0, 2.0),
+    "weights": spectra(3.0, 2.0),
+    "signal": lists([3.0, 2.0], [], [NAN], [[1.0, 2.0]]),
+    "center": lists([1.0, 2.0], [NAN], [1.0]),
+    "shape": sizes((3, 4), 4, None, (3,), (0, 3), (-1, 4)),
+    "rank": counts(2),
+    "dimension": counts(3),
+    "init_scale": positive(),
+    "init_distribution": options("normal", "uniform"),
+    "sampling_probability": numbers(0.7, -1.0, 0.0, 2.0, NAN),
+    "row_bound": positive(9.0),
+    "penalty": non_negative(),
+    "widths": sizes((3, 4, 3), 4, None, (), (3, 0, 3), (3, -1, 3)),
+    "hidden_widths": sizes((3,), 4, None, (0,), (-1,)),
+    "inputs": lists(np.random.default_rng(0).normal(size=(8, 3)), [], [1.0], [[NAN]] * 8),
+    "targets": lists(np.random.default_rng(1).normal(size=(8, 2)), [], [1.0], [[NAN]] * 8),
+    "num_hidden": counts(4),
+    "num_measurements": counts(20),
+    "num_students": counts(2),
+    "num_samples": counts(9),
+    "num_components": counts(3),
+    "attraction": positive(1.5),
+    "repulsion": positive(1.0),
+    "tube_radius": positive(2.7),
+    "cross_weight": positive(4.0),
+    "a": numbers(1.0, NAN, INF),
+    "b": positive(9.0),
+    "activation": options("sigmoid", "tanh"),
+    "point": instances(lambda: problems.octopus(dimension=3).stationary_points[0]),
+    "model": module,
+    "labels": real_arrays(lambda: jnp.zeros(8, int), 3, jnp.zeros(7, int)),
+    "train": flags(),
+    # Saddles.
+    "fun": objective,
+    "x": vector,
+    "v": tangent,
+    "key": key,
+    "k": counts(1),
+    "which": options("smallest", "largest", "both"),
+    "tolerance": positive(),
+    "basis_size": counts(10),
+    "max_products": counts(50),
+    "check_copies": flags(),
+    "reorthogonalize": flags(),
+    "num_probes": counts(4),
+    "method": options("auto", "dense", "lanczos"),
+    "max_steps": counts(5),
+    "index": integers(0, -1, 99),
+    "trust_radius": positive(),
+    "merge_tolerance": non_negative(),
+    "max_points": counts(3),
+    "canonical": functions(lambda x: x),
+    "null_space": functions(lambda x: x),
+    "gradient_tolerance": non_negative(),
+    "eigenvalue_tolerance": non_negative(),
+    "num_eigenvalues": counts(2),
+    "failure_probability": numbers(0.1, -1.0, 0.0, 2.0, NAN),
+    "num_starts": counts(4),
+    "order": Kind(
+        lambda: 2,
+        (None, "2", 2.0, True, 3, [2], HALF, np.ones(2)),
+        drawn_from(text, broken, exact, thing, array),
+    ),
+    "starts": trees(lambda: jnp.ones((2, 3)), None, jnp.ones([]), 1.0, [], jnp.ones((2, 0))),
+    "keys": keys((2,)).but(jax.random.key(0)),
+    "target_value": numbers(-1.0),
+    "epsilon": positive(),
+    "record_every": counts(2),
+    "record_params": flags(),
+    "record_min_eigenvalue": flags(),
+    "devices": devices(),
+    "lanes": counts(2),
+    "checkpoint": paths("unwritten"),
+    "checkpoint_every": positive(60.0),
+    "callback": functions(print),
+    "init": functions(lambda key: jnp.ones(3)).but(None, lambda key: {}, lambda key: "a"),
+    "runs": counts(2),
+    "folder": paths("unwritten").but(None),
+    "batch_size": counts(2),
+    "factor": matrix,
+    "incoming": matrix,
+    "outgoing": trees(lambda: jnp.ones(3), None, jnp.ones(2), 3),
+    "loss": functions(bowl),
+    "data": trees(lambda: jnp.ones((4, 2)), None, jnp.ones([]), 3.0, {}),
+    # Networks.
+    "features": features,
+    "kernel_init": functions(nn.xavier_normal()),
+    "bias_init": functions(nn.zeros),
+    "normalization": functions(nn.LayerNorm),
+    "wrapper": functions(nn.WeightNorm),
+    "normalize_output": flags(),
+    "dropout_rate": shares(),
+    "dropout_rates": lists((0.1,) * 3, (0.5,), (2.0,) * 3, (-1.0,) * 3, (NAN,) * 3, None),
+    "dtype": dtypes(),
+    "param_dtype": dtypes(),
+    "rngs": rngs,
+    "in_channels": counts(3),
+    "num_classes": counts(2),
+    "width": counts(2),
+    "depth": counts(8).but(7, 2),
+    "num_features": counts(4),
+    "num_groups": counts(2).but(3),
+    "group_size": counts(2),
+    "axis": axes(-1),
+    "reduction_axes": axes(-1),
+    "feature_axes": axes(-1),
+    "use_running_average": flags(),
+    "use_scale": flags(),
+    "use_bias": flags(),
+    "layer_instance": instances(lambda: nnx.Linear(4, 2, rngs=nnx.Rngs(0)), None),
+    "name": options("relu").but(None),
+    "function": options("relu").but(None),
+    "direction": options("forward", "backward"),
+    "approximate": flags(),
+    "alpha": numbers(1.0, arrays=True),
+    "theta": numbers(0.5, arrays=True),
+    "mode": options("fan_in", "fan_out"),
+    "in_axis": axes(-2),
+    "out_axis": axes(-1),
+    "batch_axis": axes(()),
+    "stddev": non_negative(),
+    "cotangent": real_arrays(lambda: jnp.ones((2, 3)), None, 3, jnp.ones(3)),
+    "lhs": real_arrays(lambda: jnp.ones((1, 4, 4, 2)), None, 3),
+    "rhs": real_arrays(lambda: jnp.ones((3, 3, 2, 1)), None, 3),
+    "window_strides": sizes((1, 1), None, 2, (0, 1), (-1, 1), (1,)),
+    "padding": options("SAME", "VALID").but(None, [(1, 1)], [(0.5, 0)] * 2),
+    "platform": options("cpu"),
+    "promote_dtype": functions(lambda arrays, dtype: arrays),
+    "layer_filter": functions(lambda layer: True),
+    "scale_init": functions(nn.zeros),
+    "match": functions(lambda name: name),
+    # Training.
+    "build": functions(build).but(None),
+    "epochs": counts(2),
+    "evaluation_batch_size": counts(10),
+    "hyperparams": mappings({}, {"rate": "a"}, {"rate": np.ones(5)}, {"rate": object()}),
+    "evaluation": mappings({}, {"test": 3}, {"test": None}, {"test": ()}),
+    "metrics": mappings({}, {"accuracy": 3}, {"accuracy": "a"}),
+    "data_axis": Kind(
+        lambda: None, (1, -1, "a", 0.5, True, HALF, np.ones(2), []), drawn_from(text, exact, array)
+    ),
+    "augment": functions(lambda key, x: x),
+    "gradient_norm": flags(),
+    "max_loss": numbers(1.0),
+    "names": Kind(
+        lambda: ["a", "b"],
+        (3, "ab", ["a", "a"], [1], ["/a"], ["../a"], [""], True, HALF, object()),
+        drawn_from(text, whole, exact, array),
+    ),
+    "outputs": real_arrays(lambda: jnp.ones((3, 2)), None, 3),
+}  # fmt: skip
+
+several = {"arrays": True}
+FORMULAS = {
+    name: positive(value, **several)
+    for name, value in {
+        "smoothness": 4.0, "strong_convexity": 1.0, "hessian_lipschitz": 1.0, "epsilon": 0.1,
+        "c": 1.0, "learning_rate": 0.1, "attraction": 1.5, "repulsion": 1.0,
+        "curvature": 0.5, "start": 0.1, "end": 1.0, "num_steps": 10,
+    }.items()
+} | {
+    "failure_probability": numbers(0.1, -1.0, 0.0, 2.0, NAN, **several),
+    "function_gap": non_negative(1.0, **several),
+    "dimension": positive(10, **several),
+    "distance": non_negative(1.0, **several),
+    "decay": shares(**several),
+    "rate": numbers(0.5, -1.0, 0.0, 1.0, NAN, **several),
+    "accuracy": numbers(0.5, -1.0, 0.0, 1.0, NAN, **several),
+    "lookahead": flags(),
+    "tuned": flags(),
+    "value": numbers(1.0, **several),
+    "next_value": numbers(0.5, **several),
+    "gradient_norm": numbers(1.0, **several),
+}  # fmt: skip
+layer_input = real_arrays(lambda: jnp.ones((2, 4)), None, 3, jnp.ones(3, bool))
+image_input = real_arrays(lambda: jnp.ones((2, 4, 4, 3)), None, 3, jnp.ones((2, 4, 4, 2)))
+named_activation = options("relu", "tanh").but(None)
+OWN: dict[str, dict[str, Kind]] = {
+    "transforms.perturbed_accelerated_gradient_descent": {"momentum": positive()},
+    "transforms.escape_negative_curvature": {"radius": positive()},
+    "transforms.neon2": {"radius": positive()},
+    "transforms.make_step": {"fun": functions(bowl).but(None)},
+    "transforms.nesterov_eval_params": {
+        "state": Kind(
+            lambda: transforms.nesterov(0.1).init(jnp.ones(3)),
+            (None, (), {"a": 1}, "state", 3, object()),
+            drawn_from(text, whole, exact, array, thing),
+        ),
+        "learning_rate": numbers(0.1),
+    },
+    "problems.octopus": {"attraction": positive(1.5), "repulsion": positive(1.0)},
+    "problems.quadratic": {"eigenvalues": lists([3.0, 2.0], [], [NAN], [INF])},
+    "problems.asymmetric_factorization": {
+        "singular_values": spectra(3.0, 2.0, 1.0),
+        "rank": counts(3),
+    },
+    "problems.linear_network": {
+        "singular_values": spectra(3.0, 2.0, 1.0),
+        "widths": ARGUMENTS["widths"].but((3,)),
+    },
+    "problems.quadratic_network_on_data": {
+        "targets": lists(np.random.default_rng(1).normal(size=8), [], [1.0], [NAN] * 8)
+    },
+    "problems.empirical_loss": {
+        "model": functions(lambda key: nnx.Linear(3, 2, rngs=nnx.Rngs(key))).but(None),
+        "inputs": real_arrays(lambda: jnp.ones((8, 3)), None, 3),
+        "loss": functions(training.cross_entropy),
+    },
+    "problems.tensor_component": {
+        "weights": lists([3.0, 2.0], [], [0.0, 1.0], [-1.0], [NAN], [INF], [[1.0, 2.0]]),
+        "order": integers(4, 2, 0, -3),
+    },
+    "problems.relu_teacher_student": {"dimension": counts(3)},
+    "saddle.find": {"method": options("newton")},
+    "saddle.trace": {"method": options("hutchinson", "hutch++")},
+    "saddle.diagonal": {"method": options("hutchinson", "diag++")},
+    "saddle.change_of_basis_null_space": {
+        "weights": Kind(
+            lambda: (jnp.ones((3, 2)), jnp.ones((2, 3))),
+            (None, 3, "ab", (), (1.0, 2.0), (jnp.ones((3, 2)),), (jnp.ones((3, 2)),) * 2),
+            drawn_from(text, whole, exact, array, thing),
+        )
+    },
+    "saddle.gauss_newton_product": {"model": functions(sines)},
+    "saddle.mean_over_batches": {"loss": functions(lambda x, batch: bowl(x))},
+    "theory.convex_value_bound": {"num_steps": non_negative(10, **several)},
+    "theory.recursion_factor": {"curvature": numbers(0.5, **several)},
+    "theory.second_order_threshold": {
+        "hessian_lipschitz": non_negative(1.0, **several),
+        "epsilon": non_negative(0.1, **several),
+    },
+    "nn.MLP": {"activation": functions(nn.relu)},
+    "nn.ConvNet": {
+        "activation": functions(nn.relu),
+        "widths": sizes((2, 3), 4, None, (0,), (-1,)),
+    },
+    "nn.VGG16": {"activation": functions(nn.relu)},
+    "nn.ResNet": {"activation": functions(nn.relu)},
+    "nn.BatchNorm": {"epsilon": non_negative(), "momentum": numbers(0.9, -1.0, 5.0, NAN, INF)},
+    "nn.LayerNorm": {"epsilon": non_negative()},
+    "nn.GroupNorm": {"epsilon": non_negative()},
+    "nn.InstanceNorm": {"epsilon": non_negative()},
+    "nn.WeightNorm": {"epsilon": non_negative(), "rngs": rngs},
+    "nn.batch_norm_backward": {
+        "epsilon": non_negative(),
+        "x": real_arrays(lambda: jnp.ones((2, 3)), None, 3, jnp.ones((2, 4))),
+        "scale": real_arrays(lambda: jnp.ones(3), None, 3, jnp.ones(4)),
+        "axis": integers(-1, 5),
+    },
+    "nn.im2col_conv_general_dilated": {"feature_group_count": counts(1)},
+    "nn.kaiming_normal": {"activation": named_activation},
+    "nn.kaiming_uniform": {"activation": named_activation},
+    "nn.xavier_normal": {"activation": named_activation},
+    "nn.xavier_uniform": {"activation": named_activation},
+    "nn.zeros": {"shape": sizes((3, 2), None, "ab", (-1, 2))},
+    "training.fit": {
+        "train": Kind(
+            lambda: EXAMPLES,
+            (None, 3, "data", (), EXAMPLES[:1], (EXAMPLES[0], EXAMPLES[1][:-1]), True,
+             (np.float32(1), np.float32(2))),
+            drawn_from(text, whole, exact, flag),
+        ),
+        "loss": functions(training.cross_entropy),
+    },
+    "training.correct": {"labels": real_arrays(lambda: jnp.zeros(3, int), None, 3, jnp.zeros(5))},
+}  # fmt: skip
+# What has options besides its signature's.
+EXTRA = {
+    f"nn.{name}": ("dtype", "param_dtype", "use_bias", "use_scale", "bias_init", "scale_init")
+    for name in ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm")
+}
+# What is another library's, checked by that, or is not given by callers.
+NOT_OURS = {
+    "nn.WeightNorm": {"variable_filter"},
+    "nn.im2col_conv_general_dilated": {"dimension_numbers", "lhs_dilation", "rhs_dilation"},
+    "nn.zeros": {"key", "out_sharding"},
+}
+# `cross_entropy` is optax's, `conv_general_dilated` takes jax.lax's arguments, `Preempted` none.
+SKIPPED = {"training.cross_entropy", "nn.conv_general_dilated", "training.Preempted"}
+NHWC = ("NHWC", "HWIO", "NHWC")
+FIXED: dict[str, dict[str, Any]] = {
+    "nn.im2col_conv_general_dilated": {"dimension_numbers": NHWC},
+    "nn.GroupNorm": {"num_groups": 2},
+}
+
+
+def is_result(member: Any) -> bool:
+    """Whether it is a class of results: made by functions, not by callers."""
+    return inspect.isclass(member) and (
+        issubclass(member, tuple | enum.IntEnum | int) or dataclasses.is_dataclass(member)
+    )
+
+
+def public() -> dict[str, Callable[..., Any]]:
+    """Everything that a caller calls, by its package and name."""
+    return {
+        f"{short}.{name}": getattr(package, name)
+        for short, package in PACKAGES.items()
+        for name in package.__all__
+        if callable(getattr(package, name)) and not is_result(getattr(package, name))
+    }
+
+
+def kinds_of(name: str) -> dict[str, Kind]:
+    """What the arguments of a function are."""
+    shared = ARGUMENTS | (FORMULAS if name.startswith("theory.") else {})
+    if name == "theory.estimate_smoothness":
+        shared = ARGUMENTS
+    if name.startswith("nn.") and name.rpartition(".")[2] in nn.ACTIVATIONS:
+        shared = shared | {"x": real_arrays(lambda: jnp.ones(3), None)}
+    return shared | OWN.get(name, {})
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters by name that a caller gives."""
+    target = function.__init__ if inspect.isclass(function) else function
+    found = list(inspect.signature(target).parameters.values())
+    return [
+        p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"
+    ]
+
+
+def valid_call(name: str) -> dict[str, Any]:
+    """Valid arguments of everything that has no default."""
+    kinds = kinds_of(name)
+    required = [p.name for p in parameters(public()[name]) if p.default is p.empty]
+    return {p: kinds[p].make() for p in required} | FIXED.get(name, {})
+
+
+def cases(name: str) -> Iterator[tuple[str, Kind, tuple[Any, ...]]]:
+    """Every argument of a function, with its kind and the values that it must not have."""
+    kinds = kinds_of(name)
+    for p in parameters(public()[name]):
+        if p.name in NOT_OURS.get(name, ()):
+            continue
+        kind = kinds[p.name]
+        optional = p.default is None or "None" in str(p.annotation)
+        wrong = tuple(value for value in kind.wrong if not (optional and value is None))
+        yield p.name, kind, wrong if optional or None in map(_identity, wrong) else (*wrong, None)
+    for extra in EXTRA.get(name, ()):
+        yield extra, kinds[extra], tuple(v for v in kinds[extra].wrong if v is not None)
+
+
+def _identity(value: Any) -> Any:
+    """None for None, else something whose comparison is one truth."""
+    return None if value is None else id(value)
+
+
+def call(name: str, arguments: dict[str, Any]) -> Any:
+    """Call with arguments by name, positional ones by place."""
+    function = public()[name]
+    positional = [p.name for p in parameters(function) if p.kind is p.POSITIONAL_ONLY]
+    named = {key: value for key, value in arguments.items() if key not in positional}
+    return function(*(arguments[key] for key in positional), **named)
