@@ -117,22 +117,24 @@ def check_at_most(bound: Any, meaning: str = "", **arguments: Any) -> None:
             raise ValueError(f"{name} must not exceed {wanted}, got {value}")
 
 
-def check_integer(*, optional: bool = False, **arguments: Any) -> None:
-    """Raise unless every argument is an integer of Python or NumPy.
+def check_integer(*, optional: bool = False, traced: bool = False, **arguments: Any) -> None:
+    """Raise unless every argument is an integer of Python or NumPy, or, with `traced`, of JAX.
 
     Raises:
         TypeError: for anything else; 2.0 and True are none.
         ValueError: for one that does not fit into 32 bits.
     """
     for name, value in _given(arguments, optional, "an integer"):
+        if traced and isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.integer):
+            continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{name} must be an integer, got {value!r}")
     check_number(optional=True, **arguments)
 
 
-def check_count(*, optional: bool = False, **arguments: Any) -> None:
+def check_count(*, optional: bool = False, traced: bool = False, **arguments: Any) -> None:
     """Raise unless every argument is an integer of at least 1."""
-    check_integer(optional=optional, **arguments)
+    check_integer(optional=optional, traced=traced, **arguments)
     check_positive(optional=optional, **arguments)
 
 

@@ -16,7 +16,7 @@ def check_rngs(rngs: Any) -> None:
 def check_module(model: Any) -> None:
     """Raise TypeError unless `model` is an nnx module."""
     if not isinstance(model, nnx.Module):
-        raise TypeError(f"model must be a flax.nnx.Module, got {model!r}")
+        raise TypeError(f"model must be a flax.nnx.Module, got {type(model).__name__}")
 
 
 def check_axes(*, optional: bool = False, **arguments: Any) -> None:

@@ -34,7 +34,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course._checks import check_key
+from jaxopt_course._checks import check_flag, check_key
 from jaxopt_course.nn._functional_view import Apply, FunctionalView, functional_view
 from jaxopt_course.problems._problem import Problem
 
@@ -84,6 +84,7 @@ def empirical_loss(
         >>> params["kernel"].shape, problem.fun(params).shape
         ((2, 3), ())
     """
+    check_flag(train=train)
     x, y = _array("inputs", inputs), _array("labels", labels)
     if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0] or not x.shape[0]:
         raise ValueError(

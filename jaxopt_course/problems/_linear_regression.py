@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_positive, to_doubles, to_sizes
+from jaxopt_course._checks import check_finite, check_positive, to_doubles, to_sizes
 from jaxopt_course.problems._networks import balanced_points, product_of, weights_start
 from jaxopt_course.problems._problem import KnownPoint, Problem
 
@@ -78,6 +78,7 @@ def linear_network_on_data(
             "inputs and targets must have shapes (n, d_x) and (n, d_y), "
             f"got {x.T.shape} and {y.T.shape}"
         )
+    check_finite(inputs=x, targets=y, arrays=True)
     check_positive(init_scale=init_scale)
     hidden_widths = to_sizes("hidden_widths", hidden_widths)
     sizes = (x.shape[0], *hidden_widths, y.shape[0])

@@ -89,7 +89,7 @@ def random_start(
 
 
 def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
-    """Yield the known point under every change of signs of its coordinates, itself first.
+    """Make the known point under every change of signs of its coordinates, itself first.
 
     For objectives that depend on `|x_1|, ..., |x_d|` only, all of these are stationary, with the
     same value and spectrum. A point with k non-zero coordinates has `2**k` images; they are
@@ -98,8 +98,8 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
     Args:
         point: A known point whose parameters are one array of any shape.
 
-    Yields:
-        Known points that differ in `params` alone.
+    Returns:
+        An iterator of known points that differ in `params` alone.
 
     Raises:
         TypeError: if `point` is not a `KnownPoint`.
@@ -112,6 +112,11 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
     """
     if not isinstance(point, KnownPoint):
         raise TypeError(f"point must be a KnownPoint, got {point!r}")
+    return _mirror_images(point)
+
+
+def _mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
+    """Yield the images; apart, as a generator would check its argument only when it is read."""
     coordinates = np.asarray(point.params)
     support = np.flatnonzero(coordinates)
     for signs in itertools.product((1.0, -1.0), repeat=support.size):

@@ -37,7 +37,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_count, check_key, check_non_negative, to_doubles
+from jaxopt_course._checks import (
+    check_count,
+    check_finite,
+    check_key,
+    check_non_negative,
+    to_doubles,
+)
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -175,6 +181,7 @@ def quadratic_network_on_data(
         raise ValueError(
             f"inputs and targets must have shapes (n, d) and (n,), got {x.shape} and {y.shape}"
         )
+    check_finite(inputs=x, targets=y, arrays=True)
     shape = (num_hidden, x.shape[1])
     name = f"quadratic-network-on-data-{num_hidden}-{x.shape[1]}"
 

@@ -24,6 +24,7 @@ import optax
 
 from jaxopt_course._checks import (
     check_arrays,
+    check_flag,
     check_fraction,
     check_inexact_dtype,
     check_like,
@@ -210,6 +211,9 @@ def adadelta(
     )
     if not callable(weight_decay):
         check_non_negative(weight_decay=weight_decay)
+    if weight_decay_mask is not None and not callable(weight_decay_mask):
+        for flag in jax.tree.leaves(weight_decay_mask):
+            check_flag(weight_decay_mask=flag)
     decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
     if is_concrete_number(weight_decay) and weight_decay == 0:
         # The state is that with any other number; what adds nothing needs no parameters.

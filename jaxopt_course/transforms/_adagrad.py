@@ -18,6 +18,7 @@ import optax
 
 from jaxopt_course._checks import (
     check_finite,
+    check_flag,
     check_inexact_dtype,
     check_non_negative,
     check_one_of,
@@ -83,6 +84,7 @@ def scale_by_adagrad(
     check_finite(exponent=exponent)
     check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
     check_one_of(("current", "previous"), accumulate=accumulate)
+    check_flag(eps_in_sqrt=eps_in_sqrt)
 
     def init(params):
         return AdaGradState(

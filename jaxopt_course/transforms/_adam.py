@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course._checks import (
+    check_flag,
     check_fraction,
     check_inexact_dtype,
     check_non_negative,
@@ -96,6 +97,7 @@ def scale_by_adam(
     check_fraction(b1=b1, b2=b2)
     check_non_negative(eps=eps, eps_root=eps_root)
     check_inexact_dtype(mu_dtype=mu_dtype, nu_dtype=nu_dtype, optional=True)
+    check_flag(nesterov=nesterov, bias_correction=bias_correction)
 
     def init(params):
         return AdamState(

@@ -90,8 +90,7 @@ def scale_by_cubic_newton(
     check_positive(hessian_lipschitz=hessian_lipschitz)
     check_one_of(("eigh", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
-    if key is not None:
-        check_key(key=key)
+    check_key(key=key, optional=True)
 
     def init(params):
         zero = jnp.zeros([], scalar_dtype(params))

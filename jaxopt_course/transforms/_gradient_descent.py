@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_course._checks import check_non_negative
+from jaxopt_course._checks import check_flag, check_non_negative
 from jaxopt_course.transforms._leaves import cast, map_leaves, matching, widen
 
 
@@ -60,6 +60,7 @@ def scale_by_learning_rate(
         raise TypeError("learning_rate must be a number or a schedule, got None")
     if not callable(learning_rate):
         check_non_negative(learning_rate=learning_rate)
+    check_flag(flip_sign=flip_sign)
 
     def scale(updates: optax.Updates, rate: Any) -> optax.Updates:
         factor = -rate if flip_sign else rate

@@ -35,6 +35,7 @@ import optax
 
 from jaxopt_course._checks import (
     check_arrays,
+    check_flag,
     check_fraction,
     check_inexact_dtype,
     check_number,
@@ -148,6 +149,7 @@ def heavy_ball(
         >>> optimizer.update(jnp.array([1.0]), optimizer.init(jnp.zeros(1)))[0]
         Array([-0.1], dtype=float32)
     """
+    check_flag(learning_rate_in_velocity=learning_rate_in_velocity)
     momentum = scale_by_heavy_ball(decay, accumulator_dtype=accumulator_dtype)
     return _with_learning_rate(learning_rate, momentum, learning_rate_in_velocity)
 
@@ -235,6 +237,7 @@ def nesterov(
         Array([-0.15], dtype=float32)
     """
     check_one_of(("scaled", "raw"), look_ahead=look_ahead)
+    check_flag(learning_rate_in_velocity=learning_rate_in_velocity)
     momentum = scale_by_nesterov(decay, accumulator_dtype=accumulator_dtype)
     if look_ahead == "scaled":
         return _with_learning_rate(learning_rate, momentum, learning_rate_in_velocity)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
-from jaxopt_course._checks import check_non_negative, check_one_of, check_positive
+from jaxopt_course._checks import check_count, check_non_negative, check_one_of, check_positive
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
 from jaxopt_course.transforms._second_order import (
     divide,
@@ -87,9 +87,8 @@ def scale_by_newton(
     """
     check_non_negative(damping=damping)
     check_one_of(("eigh", "cg"), solver=solver)
-    check_positive(max_cg_steps=max_cg_steps)
-    if cg_tolerance is not None:
-        check_positive(cg_tolerance=cg_tolerance)
+    check_count(max_cg_steps=max_cg_steps, traced=True)
+    check_positive(cg_tolerance=cg_tolerance, optional=True)
 
     def init(params):
         del params

@@ -30,6 +30,7 @@ import optax
 
 from jaxopt_course._checks import (
     check_finite,
+    check_flag,
     check_fraction,
     check_inexact_dtype,
     check_non_negative,
@@ -125,6 +126,7 @@ def scale_by_rmsprop(
     check_finite(exponent=exponent)
     check_inexact_dtype(nu_dtype=nu_dtype, optional=True)
     check_one_of(("current", "previous"), accumulate=accumulate)
+    check_flag(eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction, centered=centered)
     if bias_correction and accumulate == "previous":
         raise ValueError('bias_correction must be False with accumulate="previous", got True')
 
@@ -273,6 +275,9 @@ def rmsprop(
         >>> optimizer.update(jnp.array([3.0]), optimizer.init(jnp.zeros(1)))[0].round(3)
         Array([-0.2], dtype=float32)
     """
+    check_fraction(momentum=momentum, optional=True)
+    check_inexact_dtype(accumulator_dtype=accumulator_dtype, optional=True)
+    check_flag(nesterov=nesterov, learning_rate_in_velocity=learning_rate_in_velocity)
     rule = scale_by_rmsprop(
         decay,
         eps,

@@ -82,8 +82,7 @@ def scale_by_saddle_free_newton(
     check_non_negative(damping=damping)
     check_one_of(("eigh", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
-    if key is not None:
-        check_key(key=key)
+    check_key(key=key, optional=True)
 
     def init(params):
         return SaddleFreeNewtonState(jnp.zeros([], scalar_dtype(params)))

@@ -85,7 +85,9 @@ def scalar_dtype(params: Any) -> Any:
 def check_subspace_size(subspace_size: Any) -> None:
     """Raise TypeError unless the size of a subspace is None or a positive Python int."""
     if subspace_size is not None and (
-        not isinstance(subspace_size, int) or isinstance(subspace_size, bool) or subspace_size <= 0
+        not isinstance(subspace_size, int)
+        or isinstance(subspace_size, bool)
+        or not 0 < subspace_size < 2**31
     ):
         raise TypeError(
             f"subspace_size must be a positive Python int, got {subspace_size!r}; "

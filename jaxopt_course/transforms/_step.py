@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course._checks import check_flag
 from jaxopt_course.transforms._protocol import adapt
 
 
@@ -61,6 +62,7 @@ def make_step(
     """
     if not callable(fun):
         raise TypeError(f"fun must be a function of the parameters, got {fun!r}")
+    check_flag(has_aux=has_aux, donate=donate)
     update = adapt(optimizer).update
 
     def step(params, state, *args):

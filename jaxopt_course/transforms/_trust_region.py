@@ -26,6 +26,7 @@ import optax
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
+    check_count,
     check_key,
     check_number,
     check_one_of,
@@ -103,16 +104,15 @@ def trust_region(
         >>> print(abs(x).round(4))
         [0. 1.]
     """
-    check_positive(initial_radius=initial_radius, max_radius=max_radius, max_cg_steps=max_cg_steps)
+    check_positive(initial_radius=initial_radius, max_radius=max_radius)
+    check_count(max_cg_steps=max_cg_steps, traced=True)
     check_number(acceptance=acceptance)
     if is_concrete_number(acceptance) and not 0 <= acceptance <= 0.25:
         raise ValueError(f"acceptance must lie in [0, 1/4], got {acceptance}")
     check_one_of(("eigh", "cg", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
-    if key is not None:
-        check_key(key=key)
-    if cg_tolerance is not None:
-        check_positive(cg_tolerance=cg_tolerance)
+    check_key(key=key, optional=True)
+    check_positive(cg_tolerance=cg_tolerance, optional=True)
 
     def init(params):
         dtype = scalar_dtype(params)

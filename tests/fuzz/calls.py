@@ -272,7 +272,11 @@ ARGUMENTS: dict[str, Kind] = {
     "eps": non_negative(),
     "eps_root": non_negative(),
     "weight_decay": non_negative(schedule=True),
-    "weight_decay_mask": functions(lambda params: True),
+    "weight_decay_mask": Kind(
+        lambda: True,
+        ("f", 3, 0.5, np.ones(2), HALF, object(), {"a": 1}, [None, "a"]),
+        drawn_from(whole, negative, exact),
+    ),
     "initial_accumulator_value": non_negative(),
     "initial_scale": non_negative(),
     "exponent": numbers(-0.5, NAN, INF),
@@ -493,19 +497,29 @@ FORMULAS = {
     "next_value": numbers(0.5, **several),
     "gradient_norm": numbers(1.0, **several),
 }  # fmt: skip
-layer_input = real_arrays(lambda: jnp.ones((2, 4)), None, 3, jnp.ones(3, bool))
-image_input = real_arrays(lambda: jnp.ones((2, 4, 4, 3)), None, 3, jnp.ones((2, 4, 4, 2)))
 named_activation = options("relu", "tanh").but(None)
 OWN: dict[str, dict[str, Kind]] = {
     "transforms.perturbed_accelerated_gradient_descent": {"momentum": positive()},
     "transforms.escape_negative_curvature": {"radius": positive()},
-    "transforms.neon2": {"radius": positive()},
+    "transforms.neon2": {"radius": positive(), "num_steps": positive(3)},
+    "transforms.flatten_by_dtype": {
+        "params": Kind(
+            lambda: jnp.ones(3),
+            ("x", object(), {"a": "b"}, HALF, jnp.sin, np.array(["a"])),
+            drawn_from(text, exact),
+        )
+    },
     "transforms.make_step": {"fun": functions(bowl).but(None)},
     "transforms.nesterov_eval_params": {
         "state": Kind(
             lambda: transforms.nesterov(0.1).init(jnp.ones(3)),
             (None, (), {"a": 1}, "state", 3, object()),
             drawn_from(text, whole, exact, array, thing),
+        ),
+        "params": Kind(
+            lambda: jnp.ones(3),
+            ("x", object(), {"a": "b"}, HALF, True, jnp.ones(3, int), None),
+            drawn_from(text, exact, flag),
         ),
         "learning_rate": numbers(0.1),
     },
@@ -526,6 +540,11 @@ OWN: dict[str, dict[str, Kind]] = {
         "model": functions(lambda key: nnx.Linear(3, 2, rngs=nnx.Rngs(key))).but(None),
         "inputs": real_arrays(lambda: jnp.ones((8, 3)), None, 3),
         "loss": functions(training.cross_entropy),
+    },
+    "nn.from_pretrained": {
+        "match": Kind(
+            lambda: None, (3, 0.5, True, [], {}, HALF, object()), drawn_from(whole, exact, array)
+        )
     },
     "problems.tensor_component": {
         "weights": lists([3.0, 2.0], [], [0.0, 1.0], [-1.0], [NAN], [INF], [[1.0, 2.0]]),
@@ -598,10 +617,28 @@ NOT_OURS = {
 }
 # `cross_entropy` is optax's, `conv_general_dilated` takes jax.lax's arguments, `Preempted` none.
 SKIPPED = {"training.cross_entropy", "nn.conv_general_dilated", "training.Preempted"}
+# Where None is a tree without leaves.
+EMPTY = {("transforms.flatten_by_dtype", "params")}
 NHWC = ("NHWC", "HWIO", "NHWC")
 FIXED: dict[str, dict[str, Any]] = {
     "nn.im2col_conv_general_dilated": {"dimension_numbers": NHWC},
     "nn.GroupNorm": {"num_groups": 2},
+}
+
+
+def through(make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A call of what is made."""
+    return lambda x: make()(x)
+
+
+# What is made is called, too: its input is x.
+CALLED = {
+    "nn.MLP()": (lambda: nn.MLP((4, 2), rngs=nnx.Rngs(0)), jnp.ones((2, 4))),
+    "nn.ConvNet()": (lambda: nn.ConvNet(3, (2,), rngs=nnx.Rngs(0)), jnp.ones((2, 4, 4, 3))),
+    "nn.BatchNorm()": (lambda: nn.BatchNorm(4, rngs=nnx.Rngs(0)), jnp.ones((2, 4))),
+    "nn.LayerNorm()": (lambda: nn.LayerNorm(4, rngs=nnx.Rngs(0)), jnp.ones((2, 4))),
+    "nn.InstanceNorm()": (lambda: nn.InstanceNorm(4, rngs=nnx.Rngs(0)), jnp.ones((2, 3, 4))),
+    "nn.GroupNorm()": (lambda: nn.GroupNorm(4, 2, rngs=nnx.Rngs(0)), jnp.ones((2, 4))),
 }
 
 
@@ -619,7 +656,7 @@ def public() -> dict[str, Callable[..., Any]]:
         for short, package in PACKAGES.items()
         for name in package.__all__
         if callable(getattr(package, name)) and not is_result(getattr(package, name))
-    }
+    } | {name: through(make) for name, (make, _) in CALLED.items()}
 
 
 def kinds_of(name: str) -> dict[str, Kind]:
@@ -629,6 +666,10 @@ def kinds_of(name: str) -> dict[str, Kind]:
         shared = ARGUMENTS
     if name.startswith("nn.") and name.rpartition(".")[2] in nn.ACTIVATIONS:
         shared = shared | {"x": real_arrays(lambda: jnp.ones(3), None)}
+    if name in CALLED:
+        x = CALLED[name][1]
+        wrong = (None, 3, jnp.ones((2, 4), bool), x[..., 1:])
+        shared = shared | {"x": real_arrays(lambda: x, *wrong)}
     return shared | OWN.get(name, {})
 
 
@@ -657,6 +698,7 @@ def cases(name: str) -> Iterator[tuple[str, Kind, tuple[Any, ...]]]:
         kind = kinds[p.name]
         optional = p.default is None or "None" in str(p.annotation)
         wrong = tuple(value for value in kind.wrong if not (optional and value is None))
+        optional = optional or (name, p.name) in EMPTY
         yield p.name, kind, wrong if optional or None in map(_identity, wrong) else (*wrong, None)
     for extra in EXTRA.get(name, ()):
         yield extra, kinds[extra], tuple(v for v in kinds[extra].wrong if v is not None)

@@ -81,3 +81,63 @@ def test_optax_and_second_derivatives_take_the_parameters():
 def test_what_is_not_a_module_is_named():
     with pytest.raises(TypeError, match=r"model must be a flax\.nnx\.Module, got function"):
         functional_view(lambda x: x)
+
+
+class Told(nnx.Module):
+    """The usual port of a linen model: its call is told the mode and tells its layers."""
+
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(3, 8, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.dropout = nnx.Dropout(0.9, rngs=rngs)
+
+    def run(self, x, train):
+        x = self.norm(self.linear(x), use_running_average=not train)
+        return self.dropout(x, deterministic=not train)
+
+
+def told_by(call):
+    return functional_view(type("ToldBy", (Told,), {"__call__": call})(nnx.Rngs(0)))
+
+
+TOLD = {
+    "train": lambda self, x, train=False: self.run(x, train),
+    "training": lambda self, x, *, training: self.run(x, training),
+    "deterministic": lambda self, x, deterministic=True: self.run(x, not deterministic),
+    "use_running_average": lambda self, x, use_running_average=True: self.run(
+        x, not use_running_average
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_call_that_takes_the_mode_is_told(name):
+    apply, params, state = told_by(TOLD[name])
+    evaluated, same = apply(params, state, INPUTS)
+    trained, moved = apply(params, state, INPUTS, train=True)
+    assert float((trained == 0).mean()) > 0.5
+    assert not bool((evaluated == 0).any())
+    chex.assert_trees_all_equal(same, state)
+    assert bool((moved["norm"]["mean"] != 0).all())
+
+
+def test_a_call_that_takes_an_unknown_mode_is_refused_by_name():
+    for call, name in (
+        (lambda self, x, is_training=False: x, "is_training"),
+        (lambda self, x, inference=True: x, "inference"),
+        (lambda self, x, *, rate: x, "rate"),
+    ):
+        with pytest.raises(TypeError, match=f"takes {name}"):
+            told_by(call)
+
+
+def test_other_options_of_a_call_keep_their_defaults():
+    apply, params, state = told_by(lambda self, x, constrained=False, scale=2.0: scale * x)
+    np.testing.assert_array_equal(apply(params, state, INPUTS)[0], 2 * INPUTS)
+
+
+def test_an_integer_parameter_is_refused_by_its_path():
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    model.count = nnx.Param(jnp.zeros(2, int))
+    with pytest.raises(TypeError, match=r"nnx.Param count has int32"):
+        functional_view(model)

@@ -178,7 +178,10 @@ class GroupNorm(Normalization):
         name = "num_groups" if group_size is None else "group_size"
         divisor = num_groups if group_size is None else group_size
         if divisor is None or num_features % divisor:
-            raise ValueError(f"{name} must divide num_features={num_features}, got {divisor}")
+            raise ValueError(
+                f"{name} must be a positive integer that divides num_features={num_features}, "
+                f"got {divisor}"
+            )
         self.num_groups = divisor if group_size is None else num_features // divisor
         self.group_size = num_features // self.num_groups
         self.feature_axis = -1
