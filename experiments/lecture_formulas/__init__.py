@@ -1,15 +1,15 @@
 """Where the lecture's formulas differ from the papers', the difference can be the whole method.
 
 Both forms of every rule are run on the smallest problem that tells them apart: a constant gradient,
-a quadratic in one dimension, `1/2 ||x||^2` in many. What each difference does is known in closed
-form; `docs/lecture_formulas.md` is written from the measurements by
+a quadratic in one dimension, `1/2 ||x||^2` in many, normal random data. What each difference does
+is known in closed form; `docs/lecture_formulas.md` is written from the measurements by
 
     python -m experiments.lecture_formulas docs/lecture_formulas.md
 
 Section: Adaptive methods
 Command: python -m experiments run lecture_formulas
 Cost: quick 10 s; paper 20 s with more curvatures and dimensions; on 2 cores
-Last result: all 16 claims hold (2026-11-27, quick, 2 cores)
+Last result: all 20 claims hold (2026-11-27, quick, 2 cores)
 """
 
 from collections.abc import Callable
@@ -54,6 +54,11 @@ def run(config: Config) -> xr.Dataset:
             lambda: forms.adadelta_norms(config.dimensions, 60),
         ),
         "climb": (("climb_time",), lambda: forms.climbing_values(200)),
+        "batch_norm_error": (
+            ("form", "batch_size"),
+            lambda: forms.batch_norm_errors(config.batch_sizes),
+        ),
+        "elu_jump": (("form", "threshold"), lambda: forms.elu_jumps(config.thresholds)),
     }
     with jax.enable_x64(True):
         data = {
@@ -69,6 +74,8 @@ def run(config: Config) -> xr.Dataset:
         "learning_rate": list(rates),
         "curvature": list(curvatures),
         "dimension": list(config.dimensions),
+        "batch_size": list(config.batch_sizes),
+        "threshold": list(config.thresholds),
     }
     return xr.Dataset(data, coords, {"gradient": gradient, "eps": eps})
 
@@ -193,7 +200,43 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             and apart.sel(schedule="warm-up").item() > 0.01,
         )
     )
-    return found + _growth_claims(dataset) + _adadelta_claims(dataset)
+    return found + _growth_claims(dataset) + _adadelta_claims(dataset) + _network_claims(dataset)
+
+
+def _network_claims(dataset: xr.Dataset) -> list[Claim]:
+    error, jump = dataset.batch_norm_error, dataset.elu_jump
+    # Of standard normal data both means, with the factor and without, have variance 1/m.
+    expected = np.sqrt(2 / dataset.batch_size)
+    gap = dataset.threshold - np.expm1(dataset.threshold)
+    return [
+        at_most(
+            "batch normalization backward, paper's form: largest relative deviation from automatic "
+            "differentiation",
+            SOURCE,
+            bound=1e-12,
+            measured=error.sel(form="paper").max().item(),
+        ),
+        at_most(
+            "batch normalization backward without the factor (z - mu): the relative error is "
+            "sqrt(2/m) for batches of m; largest relative deviation from that",
+            SOURCE,
+            bound=0.1,
+            measured=float(abs(error.sel(form="lecture") / expected - 1).max()),
+        ),
+        at_most(
+            "ELU with a threshold, continuous form: largest jump at the threshold",
+            SOURCE,
+            bound=1e-12,
+            measured=float(abs(jump.sel(form="paper")).max()),
+        ),
+        at_most(
+            "ELU with a threshold, lecture's form: jumps by theta - alpha (exp(theta) - 1); "
+            "largest deviation from that",
+            SOURCE,
+            bound=1e-12,
+            measured=float(abs(jump.sel(form="lecture") - gap).max()),
+        ),
+    ]
 
 
 def _adadelta_claims(dataset: xr.Dataset) -> list[Claim]:
@@ -249,8 +292,8 @@ def _overflow_measured_before(norms: xr.DataArray) -> list[Claim]:
 
 def plot(dataset: xr.Dataset) -> Figure:
     """Draw one panel a difference, the paper's form blue and the lecture's red."""
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    (first, root, adam), (momentum, ahead, delta) = figure.subplots(2, 3)
+    figure = Figure(figsize=(14, 6.4), layout="constrained")
+    (first, root, adam, backward), (momentum, ahead, delta, jump) = figure.subplots(2, 4)
     colours = dict(zip(FORMS, ("C0", "C1"), strict=True))
     for offset, (form, colour) in zip((-0.2, 0.2), colours.items(), strict=True):
         heights = dataset.first_step.sel(form=form)
@@ -266,7 +309,10 @@ def plot(dataset: xr.Dataset) -> Figure:
             style = "-" if i == -1 else "--"
             label = f"d = {dataset.dimension.values[i]}" if form == "lecture" else None
             delta.semilogy(norms.isel(time=slice(0, 31)), style, color=colour, label=label)
-    first.set(yscale="log", ylim=(0.3, 1e10), ylabel="first step / learning rate")
+        errors = dataset.batch_norm_error.sel(form=form)
+        backward.loglog(dataset.batch_size, errors, "o-", color=colour)
+        jump.plot(dataset.threshold, dataset.elu_jump.sel(form=form), "o-", color=colour)
+    first.set(yscale="log", ylim=(0.3, 1e12), ylabel="first step / learning rate")
     first.set_xticks([0, 1], dataset.rule.values)
     first.set_title("sums up to t-1: divided by eps")
     first.legend(loc="upper right")
@@ -284,5 +330,10 @@ def plot(dataset: xr.Dataset) -> Figure:
     ahead.minorticks_off()
     delta.set(xlabel="step", ylabel="||x||", title="AdaDelta: one average for all")
     delta.legend(loc="upper left")
+    backward.set(xlabel="batch size", ylabel="relative error of the gradient")
+    backward.set_title("batch norm: no (z - mu)")
+    backward.set_xticks(dataset.batch_size.values, [f"{m}" for m in dataset.batch_size.values])
+    backward.minorticks_off()
+    jump.set(xlabel="threshold", ylabel="jump at the threshold", title="ELU: exp(x) at a threshold")
     figure.suptitle("Small differences from the papers' formulas decide whether a method works")
     return figure

@@ -19,6 +19,10 @@ class Config:
     """Learning rates of Nesterov's method; the first also of the other rules."""
     dimensions: tuple[int, ...] = (1, 10, 50, 100)
     """Dimensions for AdaDelta."""
+    batch_sizes: tuple[int, ...] = (32, 128, 512, 2048)
+    """Examples in the batch of batch normalization."""
+    thresholds: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+    """Thresholds theta of ELU."""
 
     @classmethod
     def quick(cls) -> "Config":

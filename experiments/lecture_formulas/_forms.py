@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_course import transforms
+from jaxopt_course import nn, transforms
 
 DECAY = 0.9
 """Momentum decay beta of heavy ball and Nesterov."""
@@ -143,3 +143,43 @@ def climbing_values(steps: int) -> np.ndarray:
     rule = transforms.adadelta(1.0, rho=RHO, flip_sign=False)
     path = iterates(rule, lambda x: x, jnp.array([1.0, 2.0]), steps)
     return np.square(path).sum(axis=1) / 2
+
+
+def batch_norm_errors(sizes: Sequence[int], num_features: int = 400) -> np.ndarray:
+    """Return the relative errors of batch normalization's gradient, shape (form, batch_size).
+
+    Inputs and cotangents are standard normal; the truth is automatic differentiation of the forward
+    pass. The lecture's derivative by the variance sums dDiv/du_j where the paper's sums
+    dDiv/du_j (z_j - mu).
+    """
+    epsilon = 1e-5
+    generator = np.random.default_rng(0)
+
+    def normalized(x):
+        return (x - x.mean(0, keepdims=True)) / jnp.sqrt(x.var(0, keepdims=True) + epsilon)
+
+    def errors(size):
+        x, cotangent = generator.normal(size=(2, size, num_features))
+        (truth,) = jax.vjp(normalized, x)[1](jnp.asarray(cotangent))
+        gradients = nn.batch_norm_backward(
+            jnp.asarray(cotangent), jnp.asarray(x), jnp.ones(num_features), epsilon=epsilon
+        )
+        # The derivative by the variance enters the one by z in one term.
+        by_variance = -0.5 * (x.var(0) + epsilon) ** -1.5 * cotangent.sum(0)
+        change = (by_variance - np.asarray(gradients.variance)) * 2 / size
+        lecture = np.asarray(gradients.x) + change * (x - x.mean(0))
+        norm = np.linalg.norm(truth)
+        return [np.linalg.norm(found - truth) / norm for found in (gradients.x, lecture)]
+
+    return np.array([errors(size) for size in sizes]).T
+
+
+def elu_jumps(thresholds: Sequence[float]) -> np.ndarray:
+    """Return by how much ELU rises at its threshold, shape (form, threshold)."""
+
+    def jump(threshold, continuous):
+        sides = jnp.array([threshold, np.nextafter(threshold, np.inf)])
+        below, above = nn.elu(sides, theta=threshold, continuous=continuous)
+        return above - below
+
+    return np.array([[jump(theta, form) for theta in thresholds] for form in (True, False)])

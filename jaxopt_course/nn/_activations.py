@@ -177,18 +177,27 @@ def leaky_relu(x: jax.Array, alpha: float | jax.Array = 0.01) -> jax.Array:
 
 
 @_rounded_once
-def elu(x: jax.Array, alpha: float | jax.Array = 1.0, theta: float | jax.Array = 0.0) -> jax.Array:
+def elu(
+    x: jax.Array,
+    alpha: float | jax.Array = 1.0,
+    theta: float | jax.Array = 0.0,
+    *,
+    continuous: bool = True,
+) -> jax.Array:
     """Saturate exponentially below a threshold.
 
     Args:
         x: Array of any shape.
         alpha: Scale of the exponential part: the values lie above `theta - alpha`, and the slope
             just below the threshold is `alpha`.
-        theta: Threshold, 0 in Clevert et al.; the function is continuous there for any value.
+        theta: Threshold, 0 in Clevert et al.
+        continuous: Whether the exponential part starts at the threshold. False gives the lecture's
+            form, which jumps there by `theta - alpha * (exp(theta) - 1)`; at `theta = 0` the two
+            are one.
 
     Returns:
-        `x` where `x > theta`, `theta + alpha * (exp(x - theta) - 1)` elsewhere, in the dtype of
-        `x`.
+        `x` where `x > theta`; elsewhere `theta + alpha * (exp(x - theta) - 1)`, or
+        `alpha * (exp(x) - 1)` unless `continuous`; in the dtype of `x`.
 
     Example:
         >>> round(float(elu(-2.0)), 4)
@@ -196,7 +205,8 @@ def elu(x: jax.Array, alpha: float | jax.Array = 1.0, theta: float | jax.Array =
     """
     alpha, theta = jnp.asarray(alpha, x.dtype), jnp.asarray(theta, x.dtype)
     linear = x > theta
-    return jnp.where(linear, x, theta + alpha * _expm1(jnp.where(linear, 0, x - theta)))
+    start = theta if continuous else jnp.zeros_like(theta)
+    return jnp.where(linear, x, start + alpha * _expm1(jnp.where(linear, 0, x - start)))
 
 
 @_rounded_once

@@ -437,6 +437,7 @@ ARGUMENTS: dict[str, Kind] = {
     "function": options("relu").but(None),
     "direction": options("forward", "backward"),
     "approximate": flags(),
+    "continuous": flags(),
     "alpha": numbers(1.0, arrays=True),
     "theta": numbers(0.5, arrays=True),
     "mode": options("fan_in", "fan_out"),

@@ -216,7 +216,7 @@ def test_unknown_names_and_parameters_are_answered_with_the_nearest():
         nn.activation("leakyrelu")
     with pytest.raises(ValueError, match=r"got 'zzz'$"):
         nn.activation("zzz")
-    with pytest.raises(TypeError, match="'elu' takes alpha, theta; got 'slope'"):
+    with pytest.raises(TypeError, match="'elu' takes alpha, theta, continuous; got 'slope'"):
         nn.activation("elu", slope=1.0)
     with pytest.raises(TypeError, match="takes no parameters"):
         nn.activation("tanh", alpha=1.0)
@@ -230,3 +230,18 @@ def test_a_function_is_taken_as_it_is():
     assert nn.activation(jnp.sin) is jnp.sin
     # E[sin^2] = (1 - exp(-2)) / 2.
     assert nn.gain(jnp.sin) == pytest.approx((2 / (1 - math.exp(-2))) ** 0.5, rel=1e-6)
+
+
+def test_elu_is_continuous_at_any_threshold_and_the_lectures_form_is_not(x64):
+    thetas = np.array([-2.0, 0.0, 1.5])
+    for alpha in (1.0, 0.7):
+        for theta in thetas:
+            x = jnp.array([theta - 1, theta, theta + 1e-12, theta + 1])
+            low = jnp.expm1(x[:2])
+            ours = nn.elu(x, alpha, theta)
+            lecture = nn.elu(x, alpha, theta, continuous=False)
+            np.testing.assert_allclose(ours[:2], theta + alpha * jnp.expm1(x[:2] - theta))
+            np.testing.assert_allclose(lecture[:2], alpha * low, rtol=1e-14)
+            np.testing.assert_array_equal(ours[2:], x[2:])
+            np.testing.assert_array_equal(lecture[2:], x[2:])
+    np.testing.assert_array_equal(nn.elu(x, continuous=False), nn.elu(x))
