@@ -170,6 +170,13 @@ def check_callable(*, optional: bool = False, **arguments: Any) -> None:
             raise TypeError(f"{name} must be a function, got {value!r}")
 
 
+def check_mapping(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is a mapping from names."""
+    for name, value in _given(arguments, optional, "a mapping from names"):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{name} must be a mapping from names, got {value!r}")
+
+
 def check_one_of(options: tuple[Any, ...], **arguments: Any) -> None:
     """Raise ValueError unless every argument is one of `options`."""
     for name, value in arguments.items():

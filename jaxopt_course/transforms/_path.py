@@ -16,6 +16,10 @@ import optax
 
 from jaxopt_course._checks import (
     check_count,
+    check_integer,
+    check_mapping,
+    check_non_negative,
+    check_not_empty,
     check_objective,
     check_real_floating,
     is_key,
@@ -83,11 +87,13 @@ def path(
         >>> found.observed["params"].ravel().tolist(), found.value.tolist()
         ([8.0, 2.0, 0.5], [32.0, 2.0, 0.125])
     """
+    check_not_empty("start", start)
     check_real_floating("start", start)
     check_objective("fun", fun, start)
-    if steps != 0:
-        check_count(steps=steps)
+    check_integer(steps=steps)
+    check_non_negative(steps=steps)
     check_count(every=every)
+    check_mapping(observe=observe, optional=True)
     observe = {"params": _params} if observe is None else dict(observe)
     for name, observable in observe.items():
         if not callable(observable):

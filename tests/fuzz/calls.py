@@ -317,6 +317,9 @@ ARGUMENTS: dict[str, Kind] = {
     "eps_in_sqrt": flags(),
     "centered": flags(),
     "learning_rate_in_velocity": flags(),
+    "steps": integers(3, -1),
+    "every": counts(1),
+    "observe": mappings({}, {"x": 3}, {3: jnp.sin}),
     "optimizer": optimizer,
     "has_aux": flags(),
     "donate": flags(),
@@ -398,6 +401,7 @@ ARGUMENTS: dict[str, Kind] = {
     "checkpoint": paths("unwritten"),
     "checkpoint_every": positive(60.0),
     "callback": functions(print),
+    "eval_params": functions(lambda state, params: params),
     "init": functions(lambda key: jnp.ones(3)).but(None, lambda key: {}, lambda key: "a"),
     "runs": counts(2),
     "folder": paths("unwritten").but(None),
@@ -510,6 +514,8 @@ OWN: dict[str, dict[str, Kind]] = {
             drawn_from(text, exact),
         )
     },
+    "transforms.path": {"start": vector},
+    "transforms.fill_masked": {"fun": functions(bowl).but(None)},
     "transforms.make_step": {"fun": functions(bowl).but(None)},
     "transforms.nesterov_eval_params": {
         "state": Kind(
@@ -610,8 +616,10 @@ EXTRA = {
     f"nn.{name}": ("dtype", "param_dtype", "use_bias", "use_scale", "bias_init", "scale_init")
     for name in ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm")
 }
-# What is another library's, checked by that, or is not given by callers.
+# What is another library's, checked by that, or is not given by callers; states are as rules make.
 NOT_OURS = {
+    "transforms.eval_params": {"state", "params"},
+    "transforms.fill_masked": {"params"},
     "nn.WeightNorm": {"variable_filter"},
     "nn.im2col_conv_general_dilated": {"dimension_numbers", "lhs_dilation", "rhs_dilation"},
     "nn.zeros": {"key", "out_sharding"},
@@ -622,6 +630,8 @@ SKIPPED = {"training.cross_entropy", "nn.conv_general_dilated", "training.Preemp
 EMPTY = {("transforms.flatten_by_dtype", "params")}
 NHWC = ("NHWC", "HWIO", "NHWC")
 FIXED: dict[str, dict[str, Any]] = {
+    "transforms.fill_masked": {"params": jnp.ones(3)},
+    "nn.zeros": {"key": None},
     "nn.im2col_conv_general_dilated": {"dimension_numbers": NHWC},
     "nn.GroupNorm": {"num_groups": 2},
 }
@@ -687,7 +697,8 @@ def valid_call(name: str) -> dict[str, Any]:
     """Valid arguments of everything that has no default."""
     kinds = kinds_of(name)
     required = [p.name for p in parameters(public()[name]) if p.default is p.empty]
-    return {p: kinds[p].make() for p in required} | FIXED.get(name, {})
+    given = [p for p in required if p not in NOT_OURS.get(name, ())]
+    return {p: kinds[p].make() for p in given} | FIXED.get(name, {})
 
 
 def cases(name: str) -> Iterator[tuple[str, Kind, tuple[Any, ...]]]:

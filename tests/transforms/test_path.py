@@ -82,7 +82,7 @@ def test_no_steps_observe_the_start_and_weak_types_do_no_harm():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"steps": -1}, ValueError, "steps must be"),
+        ({"steps": -1}, ValueError, "steps must not be negative"),
         ({"every": 0}, ValueError, "every must be"),
         ({"start": 3}, TypeError, "start"),
         ({"fun": lambda x: x}, TypeError, "fun must return"),
