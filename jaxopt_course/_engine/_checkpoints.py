@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,9 +58,9 @@ class RunCheckpoints(contextlib.AbstractContextManager):
             OSError: If it cannot be written to.
         """
         self._about, self.failed = about, False
-        # The newest checkpoint that is good, and the rows that an interrupted `save` stored last.
-        self._newest: Manifest | None = None
-        self._stored: list[Rows] | None = None
+        # The newest checkpoint that is good, and the rows that it stored but the engine still has.
+        # One attribute, lest Ctrl-C between two has rows stored twice or not at all.
+        self._state: tuple[Manifest | None, list[Rows] | None] = None, None
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             self.folder = stack.enter_context(own_folder(folder))
@@ -71,7 +72,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
     @property
     def exist(self) -> bool:
         """Whether there is a checkpoint, written by `save` or found by `restore`."""
-        return self._newest is not None
+        return self._state[0] is not None
 
     def __exit__(self, *error: object) -> None:
         """Give the folder back, or remove it if nothing was written."""
@@ -85,28 +86,27 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                 checkpoints before are as they were.
             ValueError: At the end, if the stored runs are not those of the batch, each once.
         """
-        if engine.rows is self._stored:
+        before, stored = self._state
+        if engine.rows is stored:  # Ctrl-C came after they were stored.
             engine.forget_rows()
         number = 1 + max(_manifest.numbers(self.folder), default=0)
         try:
-            manifest = self._write(engine, number)
+            manifest = self._write(engine, number, () if before is None else before.parts)
         except OSError as error:
             self.failed = True
             self._remove(number)
             raise unwritable(self.folder, error) from error
         self.failed = False
-        # One assignment each, lest Ctrl-C between them has rows stored twice or not at all.
-        before, (self._newest, self._stored) = self._newest, (manifest, engine.rows)
+        self._state = manifest, engine.rows
         engine.forget_rows()
-        self._stored = None
+        self._state = manifest, None
         kept = [manifest] if before is None else [manifest, before]
         with contextlib.suppress(OSError):  # What cannot be removed now goes the next time.
             for path in _manifest.strays(self.folder, kept):
                 path.unlink()
 
-    def _write(self, engine: Engine, number: int) -> Manifest:
-        """Write a checkpoint and nothing else: the state of this object stays what it was."""
-        parts = () if self._newest is None else self._newest.parts
+    def _write(self, engine: Engine, number: int, parts: tuple[Part, ...]) -> Manifest:
+        """Write a checkpoint after those that stored `parts`; this object stays what it was."""
         if engine.rows:
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *engine.rows)
             name = _manifest.ended_name(number)
@@ -127,7 +127,10 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         if engine.finished:
             seen = _Seen(self.folder, manifest)
             for part in parts:
-                seen.note(_numbers(self.folder, part))
+                try:
+                    seen.note(_numbers(self.folder, part))
+                except Damaged as damage:
+                    raise ValueError(_what_is_lost(self.folder, manifest, part, damage)) from damage
             seen.check(lost=0)
         # Names of files that a manifest tells of must not come to the disk after it.
         files.sync(self.folder)
@@ -168,7 +171,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                 f"{len(engine.runs)} runs once: they cannot be continued, move the folder away "
                 "and begin anew"
             )
-        self._newest = dataclasses.replace(manifest, parts=parts)
+        self._state = dataclasses.replace(manifest, parts=parts), None
 
     def _find(self, engine: Engine) -> tuple[Manifest, dict[str, Damaged]] | None:
         """Return the newest checkpoint of which all is good, else the newest, and what is not.
@@ -297,10 +300,7 @@ def stored_parts(
             try:
                 arrays = _arrays.read(process / part.file, part.stamp)
             except Damaged as damage:
-                told = (
-                    f"{process}: {damage}, and with it {part.runs} of {len(manifest.runs)} runs: "
-                    "the same call as before computes them again"
-                )
+                told = _what_is_lost(process, manifest, part, damage)
                 if not partial:
                     raise ValueError(told) from damage
                 warnings.warn(told, stacklevel=2)
@@ -425,10 +425,20 @@ class _Seen:
 
 
 def _numbers(folder: Path, part: Part) -> np.ndarray:
-    """Read the numbers of the runs of a part, and nothing else."""
-    with np.load(folder / part.file, allow_pickle=False) as archive:
-        (name,) = (name for name in archive.files if name.startswith("['run']|"))
-        return archive[name]
+    """Read the numbers of the runs of a part, and nothing else.
+
+    Raises:
+        Damaged: If they cannot be read.
+    """
+    path = folder / part.file
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            (name,) = (name for name in archive.files if name.startswith("['run']|"))
+            return archive[name]
+    except OSError as error:
+        raise Damaged(path, files.unreadable(error)) from error
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise Damaged(path, "is not what was written") from error
 
 
 def _damages(folder: Path, stamps: dict[str, Stamp]) -> dict[str, Damaged | None]:
@@ -443,6 +453,13 @@ def _damages(folder: Path, stamps: dict[str, Stamp]) -> dict[str, Damaged | None
 
     with ThreadPoolExecutor() as threads:  # Reading and hashing need no lock of the interpreter.
         return dict(zip(stamps, threads.map(damage, stamps), strict=True))
+
+
+def _what_is_lost(folder: Path, manifest: Manifest, part: Part, damage: Damaged) -> str:
+    return (
+        f"{folder}: {damage}, and with it {part.runs} of {len(manifest.runs)} runs: the same call "
+        "as before computes them again"
+    )
 
 
 def _what_is_done(folder: Path, manifest: Manifest, name: str, damage: Damaged) -> str:

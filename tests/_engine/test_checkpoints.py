@@ -203,6 +203,21 @@ def test_results_of_a_run_twice_are_refused(tmp_path):
             stored.save(engine)
 
 
+@pytest.mark.parametrize("how", ["empty", "zeros", "cut", "gone"])
+def test_results_that_are_damaged_while_a_batch_runs_are_missed_at_its_end(copy, how):
+    engine = SmallEngine(RUNS)
+    with RunCheckpoints(copy, ABOUT) as stored:
+        stored.restore(engine)
+        damage(own(copy) / "ended-1.npz", how, np.random.default_rng(0))
+        while not engine.finished:
+            engine.work(30)
+        with pytest.raises(ValueError, match=r"ended-1.npz .* of 60 runs: the same call as before"):
+            stored.save(engine)
+    with pytest.warns(UserWarning, match="ended-1.npz .* are computed again"):
+        begin(copy)
+    assert_all_there(copy)
+
+
 class Killed(BaseException):
     """Stands for what ends a process, or for Ctrl-C."""
 
