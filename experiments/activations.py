@@ -29,7 +29,7 @@ from jaxopt_course.nn import _initializers as initializers
 
 from .lab import data, progress, resumable
 from .lab.claims import Claim
-from .lab.seed_means import check_seeds, mean_interval, show_mean
+from .lab.statistics import check_seeds, mean_interval, show_mean
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 SATURATING = ("sigmoid", "tanh")

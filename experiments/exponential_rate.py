@@ -40,7 +40,7 @@ from jaxopt_course.training import cross_entropy
 
 from .lab import data, progress
 from .lab.claims import Claim, at_most
-from .lab.seed_means import check_seeds, show_mean
+from .lab.statistics import check_seeds, show_mean
 
 EXACT = "exponential rate"
 CONTROLS = ("momentum from zero", "growth without momentum", "constant rate", "epsilon 1e-5")

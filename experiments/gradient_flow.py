@@ -33,8 +33,8 @@ from jaxopt_course.nn import MLP, activation, gain
 
 from .lab import data, progress
 from .lab.claims import Claim
-from .lab.seed_means import check_seeds, mean_interval, show_mean
 from .lab.signals import signals
+from .lab.statistics import check_seeds, mean_interval, show_mean
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 INITIALIZERS = ("half of Xavier", "Xavier", "Kaiming", "twice Kaiming")

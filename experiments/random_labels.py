@@ -27,7 +27,7 @@ from jaxopt_course.nn import MLP
 
 from .lab import data, progress, resumable
 from .lab.claims import Claim
-from .lab.seed_means import check_seeds, mean_interval, show_mean
+from .lab.statistics import check_seeds, mean_interval, show_mean
 
 INPUTS = ("shuffled pixels", "random pixels", "Gaussian noise")
 

@@ -44,7 +44,7 @@ from matplotlib.figure import Figure
 
 from ..lab import data
 from ..lab.claims import Claim
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from ._config import Config
 from ._partial_training import TRAINED, train_parts
 from ._smoothness import KINDS, NETWORKS, train_over_rates

@@ -35,8 +35,8 @@ from jaxopt_course.nn import _initializers as initializers
 
 from ..lab import data, progress, resumable
 from ..lab.claims import Claim, at_most
-from ..lab.seed_means import show_mean
 from ..lab.signals import signals
+from ..lab.statistics import show_mean
 from . import _deep_relu
 from ._config import Config
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..lab.seed_means import check_seeds
+from ..lab.statistics import check_seeds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from jaxopt_course.nn import _initializers as initializers
 
 from ..lab import data, progress, resumable
 from ..lab.claims import Claim, at_most
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from ._config import Config
 
 DEEP = ("Xavier", "Kaiming", "LSUV")

@@ -8,7 +8,7 @@
     progress        bars
     resumable       batches that go on where they were
     processes       several processes that run one experiment together
-    statistics      intervals for shares; `seed_means` for means over seeds
+    statistics      intervals for shares, medians and means over seeds
     data            images and labels; `data_files`: the formats that they are published in
     signals         activations and gradients on their way through a network
     digit_network   a small network whose stationary points can be found

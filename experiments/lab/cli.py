@@ -214,7 +214,10 @@ def _run_all(
             if len(jobs) == 1 and isinstance(error, OSError):
                 raise
             # One broken experiment must not cost the others of a long list.
-            traceback.print_exc()
+            if isinstance(error, OSError):
+                print(f"{job.name}: {error}", file=sys.stderr)
+            else:
+                traceback.print_exc()
             failed.append(job.name)
     if len(jobs) > 1:
         tables.print_summary(finished, failed, console)
@@ -234,6 +237,13 @@ def _run_one(
     else:
         console.print(f"{title}: running")
         result = job.execute(command=command, console=console, force=how.force, redraw=how.redraw)
+    if result.about.get("code") != job.code:
+        commit = result.about.get("commit") or "unknown"
+        console.print(
+            f"[yellow]computed by other code[/] than this is (commit {escape(str(commit))}); "
+            "--force repeats the run",
+            highlight=False,
+        )
     tables.print_result(result, console)
     return result
 
@@ -291,12 +301,11 @@ def _list(arguments: list[str], console: Console, package: str) -> int:
 
 def _report(arguments: list[str], console: Console, package: str) -> int:
     out = tyro.cli(Output, args=arguments, prog=f"{registry.command()} report").out
-    front = report.write(out, package)
-    for name in registry.experiments(package):
-        for error in store.survey(out, name)[1].values():
-            console.print(
-                f"[bold red]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-            )
+    front, left_out = report.write(out, package)
+    for error in left_out:
+        console.print(
+            f"[bold red]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
     console.print(f"report  {front}", highlight=False, soft_wrap=True)
     return 0
 

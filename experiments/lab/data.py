@@ -20,6 +20,7 @@ import numpy as np
 
 from .data_files import (
     CIFAR10_FILES,
+    CIFAR10_LIMIT,
     DataFileError,
     Split,
     check_labels,
@@ -187,7 +188,7 @@ def _cifar10(folder: Path, download: bool) -> Dataset:
     loose = next((at for at in (folder, inside) if (at / CIFAR10_FILES[0]).exists()), None)
     archive = folder / CIFAR10_ARCHIVE
     if loose is not None:
-        contents = {file: read_bytes(loose / file) for file in CIFAR10_FILES}
+        contents = {file: read_bytes(loose / file, CIFAR10_LIMIT) for file in CIFAR10_FILES}
     else:
         if download and not archive.exists():
             _download(CIFAR10_URL + CIFAR10_ARCHIVE, CIFAR10_SHA256, folder)

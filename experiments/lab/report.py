@@ -5,9 +5,12 @@
     NAME-RESULT-*.html pages that the experiment itself made of a result, as they are
     explorer.html      update rules on surfaces, computed in the page (`experiments.lab.explorer`)
 
-Figures are inline SVG, so that they can be zoomed.
+Figures are SVG, so that they stay sharp when enlarged, and images, in which a browser runs nothing
+and from which it fetches nothing. A result that cannot be shown is left out and told of. No link is
+followed.
 """
 
+import base64
 import collections
 import dataclasses
 import itertools
@@ -30,7 +33,9 @@ class Shown:
         name: Name of the result: a preset or a digest.
         claims: Its verdicts.
         about: What its `config.json` says.
-        figure: Its figure as SVG, to be put into the page as it is.
+        figure: Its figure, SVG as the address of an image.
+        width: Width of the figure in pixels.
+        label: What the figure is called.
         held: How many of the claims hold.
         devices: What it was computed on.
         pages: The experiment's own pages of it, by their names in the site.
@@ -40,9 +45,24 @@ class Shown:
     claims: list[Claim]
     about: dict[str, Any]
     figure: str
+    width: float
+    label: str
     held: int
     devices: str
-    pages: dict[str, Path]
+    pages: dict[str, "Page"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page that the experiment made.
+
+    Attributes:
+        title: What its link is called.
+        content: The page.
+    """
+
+    title: str
+    content: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +107,7 @@ def write(
     out: Path,
     package: str = registry.PACKAGE,
     statements: Sequence[lecture.Statement] = lecture.STATEMENTS,
-) -> Path:
+) -> tuple[Path, list[store.UnreadableResultError]]:
     """Write the site into `out/report`, replacing the former one when it is complete.
 
     Args:
@@ -96,16 +116,23 @@ def write(
         statements: Statements of the front page.
 
     Returns:
-        Path of the front page.
+        Path of the front page, and why each result that is left out cannot be shown.
 
     Raises:
         FileNotFoundError: If nothing was run yet.
     """
     experiments = registry.experiments(package)
-    shown = {
-        experiment.name: [_shown(result, experiment) for result in store.results(out, name)]
-        for name, experiment in experiments.items()
-    }
+    shown: dict[str, list[Shown]] = {}
+    left_out: list[store.UnreadableResultError] = []
+    for name, experiment in experiments.items():
+        readable, refused = store.survey(out, name)
+        left_out += refused.values()
+        shown[name] = []
+        for result in readable:
+            try:
+                shown[name].append(_shown(result, experiment))
+            except store.UnreadableResultError as error:
+                left_out.append(error)
     if not any(shown.values()):
         raise FileNotFoundError(
             f"no results in {out}; make some with: {registry.command(package)} run all --out {out}"
@@ -136,9 +163,9 @@ def write(
         for name, text in pages.items():
             store.write_file(staging / f"{name}.html", text)
         for result in itertools.chain.from_iterable(shown.values()):
-            for name, path in result.pages.items():
-                store.write_file(staging / name, path.read_bytes())
-    return folder / "index.html"
+            for name, page in result.pages.items():
+                store.write_file(staging / name, page.content)
+    return folder / "index.html", left_out
 
 
 def _asset(name: str) -> str:
@@ -160,35 +187,42 @@ def _templates() -> Any:
 
 
 def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
-    claims = result.claims()
-    name = result.folder.name
-    svg = (result.folder / "figure.svg").read_text(encoding="utf-8")
-    return Shown(
-        name=name,
-        claims=claims,
-        about=result.about,
-        figure=_inline(svg, name, f"Figure of {experiment.name} ({name}): {experiment.claim}"),
-        held=sum(claim.holds for claim in claims),
-        devices=", ".join(
-            f"{count} x {device}"
-            for device, count in collections.Counter(result.about["devices"]).items()
-        ),
-        pages={
-            f"{experiment.name}-{name}-{path.name}": path
-            for path in sorted(result.folder.glob("*.html"))
-        },
-    )
+    """Return what the pages show of a result.
 
-
-def _inline(svg: str, name: str, label: str) -> str:
-    """Return an SVG file's picture as an element that may stand in a page beside others."""
-    import markupsafe
-
-    # Within a page the XML declaration and document type that precede <svg> are not allowed.
-    svg = svg[svg.index("<svg") :]
-    # Two figures of one page must not share ids: matplotlib names what is drawn by its content.
-    svg = re.sub(r'\b(id="|xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{markupsafe.escape(label)}"', 1)
+    Raises:
+        UnreadableResultError: If it is whole, and yet not what this version writes.
+    """
+    with store.refusing(result.folder):
+        name = result.folder.name
+        claims = result.claims()
+        svg = result.read("figure.svg")
+        width = re.search(rb"<svg[^>]*?\swidth=\"([\d.]+)pt\"", svg)
+        about = result.about
+        return Shown(
+            name=name,
+            claims=claims,
+            about={
+                "command": str(about["command"]),
+                "finished": str(about["finished"]),
+                "seconds": float(about["seconds"]),
+                "machine": str(about["machine"]),
+                "commit": about.get("commit"),
+                "config": dict(about["config"]),
+                "versions": dict(about["versions"]),
+            },
+            figure="data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+            width=float(width.group(1)) * 4 / 3 if width else 600,
+            label=f"Figure of {experiment.name} ({name}): {experiment.claim}",
+            held=sum(claim.holds for claim in claims),
+            devices=", ".join(
+                f"{count} x {device}"
+                for device, count in collections.Counter(map(str, about["devices"])).items()
+            ),
+            pages={
+                f"{experiment.name}-{name}-{page}": Page(Path(page).stem, result.read(page))
+                for page in result.pages
+            },
+        )
 
 
 def _row(number: int, statement: lecture.Statement, shown: dict[str, list[Shown]]) -> Row:

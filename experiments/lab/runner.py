@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
+import hashlib
 import importlib.metadata
 import io
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -44,10 +46,36 @@ class Job:
     config: Any
     folder: Path
 
-    def stored(self) -> store.Result | None:
-        """Return the result of an earlier run with this very config, if there is one."""
+    @functools.cached_property
+    def code(self) -> str:
+        """Digest of the code that computes: the library's, the lab's and the experiment's own."""
+        import jaxopt_course
+
+        lab, library = Path(__file__).parent, Path(str(jaxopt_course.__file__)).parent
+        own = Path(str(self.module.__file__))
+        several = own.name == "__init__.py"
+        # Installed, the experiments lie within the library; those that are not run do not count.
+        inside = (path for path in library.rglob("*.py") if lab.parent not in path.parents)
+        places = (
+            (library, inside),
+            (lab, lab.rglob("*.py")),
+            (own.parent, own.parent.rglob("*.py") if several else [own]),
+        )
+        digest = hashlib.sha256()
+        for root, paths in places:
+            for path in sorted(paths):
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:12]
+
+    def stored(self, files: Sequence[str] = store.FILES) -> store.Result | None:
+        """Return the result of an earlier run with this very config, if there is one.
+
+        Args:
+            files: The files that are needed; damage to others does not matter.
+        """
         try:
-            result = store.read(self.folder)
+            result = store.read(self.folder, files)
         except store.UnreadableResultError:
             return None
         # A preset may have changed since: then its folder holds the answer to another question.
@@ -69,11 +97,21 @@ class Job:
         Returns:
             The result as it lies on disk.
         """
+        from jaxopt_course._engine._lock import locked
+
+        with locked(self.folder.with_name(f".{self.folder.name}.lock")):
+            store.clear(self.folder)
+            return self._execute(command, console, force=force, redraw=redraw)
+
+    def _execute(
+        self, command: str, console: Console, *, force: bool, redraw: bool
+    ) -> store.Result:
+        """Compute the result and put it in its folder, which nobody else writes to meanwhile."""
         kept = _KeptData(self.folder.with_name(f".{self.folder.name}.nc"), self.config)
         # Kept until the folder has its name: the disk may be full at its very last file.
         with kept.unless_finished() as keep, store.replacing(self.folder) as staging:
             dataset = None if force else kept.load()
-            if redraw and (former := self.stored()):
+            if redraw and (former := self.stored(["results.nc"])):
                 dataset = former.dataset()
             computed = processes.agree(dataset is None)
             if dataset is None:
@@ -84,8 +122,7 @@ class Job:
             claims = [claim.as_dict() for claim in self.module.claims(dataset)]
             self._draw(dataset, staging)
             store.write_file(staging / "claims.json", json.dumps(claims, indent=1))
-            about = json.loads(dataset.attrs[ABOUT])
-            store.write_file(staging / "config.json", json.dumps(about, indent=1))
+            about = store.seal(staging, json.loads(dataset.attrs[ABOUT]))
         if computed:
             processes.agree(True)  # It is written: now nobody needs checkpoints.
             resumable.forget(self._checkpoints)
@@ -100,8 +137,8 @@ class Job:
 
     @property
     def _checkpoints(self) -> Path:
-        """Folder of the checkpoints; what a preset was before it was changed has another."""
-        return self.folder.with_name(f".{self.folder.name}.{store.digest(self.config)}")
+        """Folder of the checkpoints, which belong to one config and one code."""
+        return self.folder.with_name(f".{self.folder.name}.{store.digest(self.config)}.{self.code}")
 
     def _compute(self, command: str, console: Console, *, anew: bool = False) -> "xr.Dataset":
         """Run the experiment; the data carry what they were computed by."""
@@ -148,6 +185,7 @@ class Job:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": seconds,
             "commit": _commit(),
+            "code": self.code,
             "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
             "machine": platform.machine(),
             "versions": {
@@ -162,7 +200,7 @@ class _KeptData:
     """Data of a run whose judging or drawing failed, so that hours of computing are not lost.
 
     Attributes:
-        path: Hidden file beside the result's folder.
+        path: Hidden file beside the result's folder: their checksum on a line, then the data.
         config: The config that the data must belong to.
     """
 
@@ -174,7 +212,10 @@ class _KeptData:
         if not self.path.is_file():
             return None
         try:
-            dataset = store.load_dataset(self.path)
+            checksum, _, content = self.path.read_bytes().partition(b"\n")
+            if store.sha256(content) != checksum.decode():
+                return None
+            dataset = store.decode(content, self.path)
             about = json.loads(dataset.attrs[ABOUT])
             fits = (about["format"], about["config"]) == (store.FORMAT, store.plain(self.config))
         except (store.UnreadableResultError, ValueError, KeyError, TypeError):
@@ -200,7 +241,7 @@ class _KeptData:
     def _write(self, data: bytes) -> str:
         """Write the data and say where, or why that failed: the first error is the one to raise."""
         try:
-            store.write_file(self.path, data)
+            store.write_file(self.path, store.sha256(data).encode() + b"\n" + data)
         except OSError as error:
             return f"The computed data could not be kept: {error}"
         return f"The computed data are kept: the next run takes them from {self.path}"

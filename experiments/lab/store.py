@@ -2,7 +2,8 @@
 
 A result is the folder `OUT/NAME/PRESET-or-digest/` with
 
-    config.json    what was computed and by what: config, versions, devices, seeds, command, time
+    config.json    what was computed and by what: config, versions, devices, seeds, command, time,
+                   and the checksums of all files
     results.nc     the data (netCDF, read by `xarray`)
     claims.json    the verdicts
     figure.svg, figure.png
@@ -12,19 +13,21 @@ It is written under a hidden temporary name beside its place and renamed when it
 crash, a full disk or a kill never leaves something that looks finished, and never harms the result
 that was there before. Folder names come from the experiment's and the preset's name or from a
 digest, never from a config's values. Nothing is pickled. What lies in a result's place and is not
-one, damaged or of another layout, is refused with its reason (`UnreadableResultError`).
+one, damaged, a link to somewhere else or of another layout, is refused with its reason
+(`UnreadableResultError`): every file is held against its checksum (SHA-256) whenever it is read.
 """
 
 import contextlib
 import dataclasses
-import errno
+import glob
 import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +37,10 @@ from .claims import Claim
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMAT = 1
+FORMAT = 2
 _FORMER = ".former"
-FILES = ("config.json", "results.nc", "claims.json", "figure.svg", "figure.png")
+ABOUT = "config.json"
+FILES = (ABOUT, "results.nc", "claims.json", "figure.svg", "figure.png")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -77,45 +81,116 @@ class Result:
         """Path of the data."""
         return self.folder / "results.nc"
 
+    @property
+    def pages(self) -> list[str]:
+        """Names of its interactive pages."""
+        return sorted(name for name in self.about["files"] if name.endswith(".html"))
+
+    def read(self, name: str) -> bytes:
+        """Read one of the files.
+
+        Raises:
+            UnreadableResultError: If it is not what was written.
+        """
+        path = self.folder / name
+        if Path(name).name != name:
+            raise _damaged(self.folder / ABOUT, f"it lists {name!r}")
+        content = _read_own(path)
+        if sha256(content) != self.about["files"][name]:
+            raise _damaged(path, "its checksum is another")
+        return content
+
     def claims(self) -> list[Claim]:
         """Read the verdicts."""
-        path = self.folder / "claims.json"
-        with _refusing(path):
-            return [Claim(**claim) for claim in json.loads(path.read_bytes())]
+        with refusing(self.folder / "claims.json"):
+            return [Claim(**claim) for claim in json.loads(self.read("claims.json"))]
 
     def dataset(self) -> "xr.Dataset":
         """Read the data into memory."""
-        return load_dataset(self.data)
+        return decode(self.read("results.nc"), self.data)
 
 
 class UnreadableResultError(ValueError):
     """A folder that has the place of a result but cannot be read as one."""
 
 
-def read(folder: Path) -> Result | None:
+def read(folder: Path, files: Sequence[str] = FILES) -> Result | None:
     """Return the result in `folder`, or None where nothing finished lies.
+
+    Args:
+        folder: Where it lies.
+        files: The files that must be there as they were written.
 
     Raises:
         UnreadableResultError: If the folder is damaged or was written by a version with another
             layout.
     """
     _restore(folder)
+    if folder.is_symlink():
+        raise UnreadableResultError(f"{folder} is a link; put the result itself there")
     if not folder.is_dir():
         return None
-    missing = [file for file in FILES if not (folder / file).is_file()]
+    missing = [file for file in (ABOUT, *files) if not (folder / file).is_file()]
     if missing:
         raise UnreadableResultError(f"{folder} lacks {', '.join(missing)}; run it anew by --force")
-    path = folder / "config.json"
-    with _refusing(path):
-        about = json.loads(path.read_bytes())
+    path = folder / ABOUT
+    with refusing(path):
+        about = json.loads(_read_own(path))
         layout = about["format"]
+        if layout == FORMAT and about["checksum"] != _checksum(about):
+            raise ValueError("its checksum is another")
     if layout != FORMAT:
         raise UnreadableResultError(
             f"{folder} has layout {layout}, this version reads {FORMAT}; run it anew by --force"
         )
     result = Result(folder, about)
-    result.claims()  # Whoever is given a result can print its verdicts.
+    with refusing(path):
+        for name in files:
+            if name != ABOUT:
+                result.read(name)
+    if "claims.json" in files:
+        result.claims()  # Whoever is given a result can print its verdicts.
     return result
+
+
+def seal(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Write `config.json`, last of all files, with their checksums and its own.
+
+    Args:
+        folder: Folder of the result, with everything else in it.
+        about: What is to be written.
+
+    Returns:
+        What was written.
+    """
+    files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
+    files.pop(ABOUT, None)
+    about = {**about, "files": files}
+    about["checksum"] = _checksum(about)
+    write_file(folder / ABOUT, json.dumps(about, indent=1))
+    return about
+
+
+def sha256(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _checksum(about: dict[str, Any]) -> str:
+    """Return the checksum of everything that `config.json` says, but for itself."""
+    said = {name: value for name, value in about.items() if name != "checksum"}
+    return sha256(json.dumps(said, sort_keys=True).encode())
+
+
+def _read_own(path: Path) -> bytes:
+    """Read a file that is no link to another."""
+    if path.is_symlink():
+        raise UnreadableResultError(f"{path} is a link, which results do not have")
+    return path.read_bytes()
+
+
+def _damaged(path: Path, reason: str) -> UnreadableResultError:
+    return UnreadableResultError(f"{path} is damaged ({reason}); run it anew by --force")
 
 
 def survey(out: Path, name: str) -> tuple[list[Result], dict[str, UnreadableResultError]]:
@@ -146,29 +221,25 @@ def results(out: Path, name: str) -> list[Result]:
 
 
 @contextlib.contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with the content of a file into the error that names the file."""
     try:
         yield
     except (OSError, MemoryError, UnreadableResultError):
         raise  # The disk's fault or the machine's, not the content's.
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UnreadableResultError(f"{path} is damaged ({reason}); run it anew by --force") from (
-            error
-        )
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
-def load_dataset(path: Path) -> "xr.Dataset":
-    """Read a netCDF file into memory.
+def decode(content: bytes, path: Path) -> "xr.Dataset":
+    """Return the dataset in the bytes of a netCDF file; `path` is for the message.
 
     Raises:
-        UnreadableResultError: If the file is damaged.
+        UnreadableResultError: If they are damaged.
     """
     import xarray as xr
 
-    content = path.read_bytes()
-    with _refusing(path):
+    with refusing(path):
         try:
             return xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
         except OSError as error:  # HDF5's word for a file that is cut short or not its own.
@@ -221,35 +292,50 @@ def replacing(folder: Path) -> Iterator[Path]:
         yield staging
         _synchronize(staging)
         _put_in_place(staging, folder)
-        _synchronize(folder.parent)
-        shutil.rmtree(_aside(folder), ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _put_in_place(staging: Path, folder: Path) -> None:
-    """Rename `staging` to `folder`; what was there waits under its hidden name."""
-    attempts = 100
-    occupied = errno.ENOTEMPTY, errno.EEXIST
-    for attempt in range(1, attempts + 1):
-        aside = _aside(folder)
+    """Rename `staging` to `folder`; what was there waits under its hidden name meanwhile."""
+    aside = _aside(folder)
+    with _alone_in(folder.parent):
         if folder.exists():
             shutil.rmtree(aside, ignore_errors=True)
-            try:
-                folder.rename(aside)
-            except OSError as error:
-                # Another run has just moved it away, or has put there what it replaces itself.
-                if error.errno not in (errno.ENOENT, *occupied):
-                    raise
-        try:
-            staging.rename(folder)
-        except OSError as error:
-            # Between the two renames another run can put its result here, or a reader the former
-            # one back: then that one is the former content.
-            if error.errno not in occupied or attempt == attempts:
-                raise
-        else:
-            return
+            folder.rename(aside)
+        staging.rename(folder)
+        _synchronize(folder.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone_in(parent: Path) -> Iterator[None]:
+    """Let only one at a time rename in a folder, whoever writes there or restores.
+
+    The lock is on the folder itself, for the moment of two renames, and ends with the process.
+    Where the system has no such lock, two at the same moment get an OSError instead.
+    """
+    descriptor = None
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        descriptor = os.open(parent, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def clear(folder: Path) -> None:
+    """Remove what killed processes left of results that were to take the place of `folder`.
+
+    Only for whoever has the place for himself: another's unfinished result has such a name too.
+    """
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}", path.name.rpartition(".")[2]):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _synchronize(folder: Path) -> None:
@@ -277,5 +363,6 @@ def _restore(folder: Path) -> None:
     """Put the former content back if the process was killed between the two renames."""
     aside = _aside(folder)
     if aside.is_dir() and not folder.exists():
-        with contextlib.suppress(OSError):
-            aside.rename(folder)
+        with contextlib.suppress(OSError), _alone_in(folder.parent):
+            if not folder.exists():
+                aside.rename(folder)

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 
 from ..lab import data, progress
 from ..lab.claims import Claim, at_least, at_most
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from ._config import Config
 from ._network_slices import DIRECTIONS, KINDS, cut_networks
 from ._saddle_slices import ENDS, cut_saddle, saddle_claims

@@ -35,7 +35,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..lab.claims import Claim
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from . import _private_features, _wilson_figure, separable_example
 from ._config import Config
 from ._five_methods import ADAPTIVE, METHODS

@@ -23,7 +23,7 @@ from jaxopt_course import training
 
 from ..lab import data, progress
 from ..lab.claims import Claim
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from ._five_methods import ADAPTIVE, METHODS, NON_ADAPTIVE
 
 # As many for every method, half a decade apart, around the rates of a trial run.

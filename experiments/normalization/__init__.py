@@ -44,7 +44,7 @@ from jaxopt_course.nn import BatchNorm, ConvNet, GroupNorm, InstanceNorm
 
 from ..lab import data, progress, resumable
 from ..lab.claims import Claim, at_most
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from . import _critics
 from ._config import Config
 from ._critics import CRITICS

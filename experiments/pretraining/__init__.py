@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from ..lab import data
 from ..lab.claims import Claim
-from ..lab.seed_means import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_mean
 from . import _transfer
 from ._config import Config
 from ._transfer import FIRST, HALF, OTHERS, PRETRAINED, ROTATED, SCRATCH, SHUFFLED, STARTS

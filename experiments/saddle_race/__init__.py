@@ -41,7 +41,7 @@ from jaxopt_course import saddle
 
 from ..lab import progress, resumable
 from ..lab.claims import Claim
-from ..lab.statistics import share_interval, show_share
+from ..lab.statistics import median_interval, share_interval, show_share
 from ._config import Config
 from ._courses import courses
 from ._racers import ADAPTIVE, FIRST_ORDER, PERTURBED, RACERS, Racer, counting
@@ -140,15 +140,6 @@ def run(config: Config) -> xr.Dataset:
         },
         attrs={"budget": config.budget, "distance": config.distance},
     )
-
-
-def median_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the median and the order statistics that enclose it with about 95 % confidence."""
-    ordered, count = np.sort(values, axis=None), values.size
-    half = 0.98 * np.sqrt(count)
-    low = max(int(np.floor(count / 2 - half)), 0)
-    high = min(int(np.ceil(count / 2 + half)), count - 1)
-    return float(ordered[(count - 1) // 2]), float(ordered[low]), float(ordered[high])
 
 
 LEAVES_EXACTLY = "cubic Newton", "trust region"

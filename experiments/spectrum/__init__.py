@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 from ..lab import progress
 from ..lab.claims import Claim, at_most
-from ..lab.seed_means import show_mean
+from ..lab.statistics import show_mean
 from ._config import Config
 from ._hessian_spectra import KINDS, TIMES, measure
 

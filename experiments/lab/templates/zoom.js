@@ -1,7 +1,7 @@
 // Figures that can be enlarged and moved, by mouse, finger and keyboard.
 //
 // The picture gets wider than its frame, and the frame scrolls: fingers and arrow keys move it as
-// they move any page, and lines and letters of an SVG stay sharp. Without this script the figure is
+// they move any page, and lines and letters of an SVG image stay sharp. Without this script the figure is
 // shown whole. Where that would be too small to read, as on a phone, it starts larger.
 "use strict";
 
@@ -9,9 +9,9 @@ const LARGEST = 16;
 const LEGIBLE = 0.75; // share of a figure's own size at which its letters can still be read
 
 document.querySelectorAll(".zoom").forEach((frame) => {
-  const svg = frame.querySelector("svg");
+  const picture = frame.querySelector("img");
   const said = frame.parentElement.querySelector("output");
-  const ownWidth = svg.width.baseVal.value;
+  const ownWidth = Number(picture.getAttribute("width"));
   let scale = 1; // width of the picture in widths of the frame
   let dragged = null;
 
@@ -19,11 +19,11 @@ document.querySelectorAll(".zoom").forEach((frame) => {
   function show(wanted, shareX = 0.5, shareY = 0.5) {
     const box = frame.getBoundingClientRect();
     const place = [box.x + shareX * frame.clientWidth, box.y + shareY * frame.clientHeight];
-    const before = svg.getBoundingClientRect();
+    const before = picture.getBoundingClientRect();
     const shares = [(place[0] - before.x) / before.width, (place[1] - before.y) / before.height];
     scale = Math.max(1, Math.min(LARGEST, wanted));
-    svg.style.width = `${100 * scale}%`;
-    const after = svg.getBoundingClientRect();
+    picture.style.width = `${100 * scale}%`;
+    const after = picture.getBoundingClientRect();
     frame.scrollLeft += after.x + shares[0] * after.width - place[0];
     frame.scrollTop += after.y + shares[1] * after.height - place[1];
     frame.classList.toggle("close", scale > 1);

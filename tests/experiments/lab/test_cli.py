@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lab import cli, registry
+from experiments.lab import cli, registry, runner
+from jaxopt_course._engine._lock import locked
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,6 +58,46 @@ def test_a_preset_whose_meaning_has_changed_is_run_again(command, out):
     path.write_text(json.dumps(about))
     command("run toy")
     assert module().runs == 2
+
+
+def test_a_second_process_on_a_result_is_told_who_has_it(command, out, capsys):
+    with locked(out / "toy" / ".quick.lock"):
+        assert command("run toy") == 3
+        said = capsys.readouterr().err
+        assert "is in use by process" in said
+        assert "Traceback" not in said
+        assert command("run toy --expected 4") == 1  # another result is nobody's yet
+        capsys.readouterr()
+        assert command("run toy other") == 3
+        assert "Traceback" not in capsys.readouterr().err
+    assert module().runs == 1
+    assert command("run toy") == 0
+    assert sorted(path.name for path in (out / "other").iterdir()) == ["quick"]
+
+
+def test_a_result_of_other_code_is_shown_and_said_to_be(command, capsys):
+    command("run toy")
+    assert "other code" not in capsys.readouterr().out
+    command("run toy")
+    assert "other code" not in capsys.readouterr().out
+    source = Path(module().__file__)
+    source.write_text(source.read_text() + "# another line\n")
+    assert command("run toy") == 0
+    assert "computed by other code" in capsys.readouterr().out
+    assert module().runs == 1
+
+
+def test_checkpoints_belong_to_the_code(command, out):
+    def job():
+        experiment = registry.find("toy", "toys")
+        config = experiment.load().Config()
+        return runner.Job("toy", experiment.load(), config, out / "toy" / "quick")
+
+    before = job()._checkpoints
+    assert job()._checkpoints == before
+    source = Path(module().__file__)
+    source.write_text(source.read_text() + "# another line\n")
+    assert job()._checkpoints != before
 
 
 def test_the_exit_code_tells_whether_claims_hold(command):

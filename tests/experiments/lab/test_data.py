@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import struct
 import tarfile
 
@@ -238,3 +239,57 @@ def test_mistakes_are_named():
         data.load("imagenet")
     with pytest.raises(ValueError, match="folder must be given for 'cifar10'"):
         data.load("cifar10")
+
+
+def test_no_flip_of_a_bit_in_an_archive_passes_for_data(tmp_path):
+    """Gzip's checksum is at the end, after everything that is looked at."""
+    write_cifar_archive(tmp_path)
+    archive = tmp_path / data.CIFAR10_ARCHIVE
+    whole = archive.read_bytes()
+    before = data.load("cifar10", tmp_path)
+    random = np.random.default_rng(0)
+    for place in random.integers(40, len(whole), 60):  # before are a name and a time, for nobody
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << random.integers(8)
+        archive.write_bytes(bytes(flipped))
+        with pytest.raises(data_files.DataFileError, match=r"corrupt|is not CIFAR-10"):
+            data.load("cifar10", tmp_path)
+    archive.write_bytes(whole)
+    np.testing.assert_array_equal(data.load("cifar10", tmp_path).test.images, before.test.images)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    write_mnist(tmp_path)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.unlink()
+    for make in (path.mkdir, lambda: path.symlink_to(path), lambda: os.mkfifo(path)):
+        make()
+        with pytest.raises(data_files.DataFileError, match=r"train-images-idx3-ubyte"):
+            data_files.read_idx(path)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["link to itself", "folder", "too large", "endless"])
+def test_an_archive_of_something_else_is_named(tmp_path, kind):
+    archive = tmp_path / data.CIFAR10_ARCHIVE
+    with tarfile.open(archive, "w:gz", compresslevel=1) as opened:
+        member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+        if kind == "link to itself":
+            member.type, member.linkname = tarfile.SYMTYPE, member.name
+        elif kind == "folder":
+            member.type = tarfile.DIRTYPE
+        member.size = {"too large": data_files.CIFAR10_LIMIT + 1, "endless": 2**28}.get(kind, 0)
+        if kind == "endless":
+            member.name = "notes.txt"
+        opened.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(data_files.DataFileError, match=r"not CIFAR-10|more bytes than"):
+        data.load("cifar10", tmp_path)
+
+
+def test_a_file_that_unzips_to_more_than_its_format_needs_is_refused(tmp_path):
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(idx(IMAGES))
+        file.write(bytes(data_files.IDX_LIMIT))
+    with pytest.raises(data_files.DataFileError, match="more than the"):
+        data_files.read_idx(path)

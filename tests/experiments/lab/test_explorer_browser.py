@@ -39,7 +39,7 @@ NOTHING = "function act() {}"
 ZOOM = """
 function act(seen) {
   const frame = document.querySelector(".zoom");
-  const width = () => frame.querySelector("svg").getBoundingClientRect().width;
+  const width = () => frame.querySelector("img").getBoundingClientRect().width;
   const press = (key) => frame.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   seen.frame = frame.clientWidth;
   seen.start = width();

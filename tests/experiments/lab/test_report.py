@@ -1,12 +1,13 @@
 import ast
 import collections
 import html.parser
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from experiments.lab import lecture, registry, report
+from experiments.lab import lecture, registry, report, store
 
 STATEMENTS = (
     lecture.Statement("Toys", "Sums are right.", "toy", ("the sum",)),
@@ -14,7 +15,7 @@ STATEMENTS = (
     lecture.Statement("Toys", "Products are.", "toy", ("the product",)),
     lecture.Statement("More", "Differences are.", "differences"),
 )
-VOID = {"meta", "link", "input", "br", "path", "use", "rect", "line"}
+VOID = {"meta", "link", "img", "input", "br", "path", "use", "rect", "line"}
 
 
 class Page(html.parser.HTMLParser):
@@ -57,8 +58,22 @@ def site(command, out):
     """The pages of a site of which `toy` was run twice and `other` not, by name."""
     command("run toy")
     command("run toy --expected 4")
-    front = report.write(out, "toys", STATEMENTS)
+    front, left_out = report.write(out, "toys", STATEMENTS)
+    assert left_out == []
     return {path.stem: Page(path) for path in sorted(front.parent.glob("*.html"))}
+
+
+def seal(folder):
+    """Give a result that was changed by hand the checksums of its files."""
+    about = json.loads((folder / "config.json").read_text())
+    store.seal(folder, about)
+
+
+def rewrite(folder, name, old, new):
+    text = (folder / name).read_text()
+    assert old in text
+    (folder / name).write_text(text.replace(old, new))
+    seal(folder)
 
 
 def test_the_front_page_judges_every_statement(site):
@@ -73,16 +88,20 @@ def test_the_front_page_judges_every_statement(site):
 def test_the_largest_preset_decides_and_one_failed_claim_is_enough(command, out):
     command("run toy")
     command("run toy --preset paper")
-    path = out / "toy" / "paper" / "claims.json"
-    path.write_text(path.read_text().replace("true", "false"))
-    text = " ".join(Page(report.write(out, "toys", STATEMENTS)).text.split())
+    rewrite(out / "toy" / "paper", "claims.json", "true", "false")
+    text = " ".join(Page(report.write(out, "toys", STATEMENTS)[0]).text.split())
     assert "toy (paper) the sum is right: 10.0 (expected 10.0) does not hold" in text
 
 
 def test_every_experiment_has_a_page_with_what_repeats_it(site, out):
     assert set(site) == {"index", "explorer", "toy", "other"}
     page = site["toy"]
-    assert len(page.all("svg")) == 2
+    pictures = [attrs for _, attrs, _ in page.all("img")]
+    assert [attrs["src"].partition(",")[0] for attrs in pictures] == [
+        "data:image/svg+xml;base64"
+    ] * 2
+    assert all(attrs["alt"].startswith("Figure of toy") for attrs in pictures)
+    assert all(300 < float(attrs["width"]) < 2000 for attrs in pictures)
     assert f"python -m toys run toy --expected 4 --out {out}" in page.text
     assert f"python -m toys run other --out {out}" in site["other"].text
     for text in ("does not hold", "expected", "jaxopt_course", "jaxlib", "More about it."):
@@ -92,7 +111,8 @@ def test_every_experiment_has_a_page_with_what_repeats_it(site, out):
 def test_pages_that_an_experiment_made_are_part_of_the_site(command, out):
     command("run toy")
     (out / "toy" / "quick" / "surface.html").write_text("<h1>To turn around</h1>")
-    folder = report.write(out, "toys", STATEMENTS).parent
+    seal(out / "toy" / "quick")
+    folder = report.write(out, "toys", STATEMENTS)[0].parent
     links = [attrs["href"] for _, attrs, _ in Page(folder / "toy.html").all("a")]
     assert "toy-quick-surface.html" in links
     assert (folder / "toy-quick-surface.html").read_text() == "<h1>To turn around</h1>"
@@ -151,11 +171,51 @@ def test_pages_need_no_network(site):
 
 def test_text_of_results_cannot_become_markup(command, out):
     command("run toy")
-    path = out / "toy" / "quick" / "claims.json"
-    path.write_text(path.read_text().replace("the sum", "the sum <script>alert(1)</script>"))
-    front = report.write(out, "toys", STATEMENTS)
+    rewrite(out / "toy" / "quick", "claims.json", "the sum", "the sum <script>alert(1)</script>")
+    front, _ = report.write(out, "toys", STATEMENTS)
     for name in ("index", "toy"):
         assert "<script>alert" not in front.with_name(f"{name}.html").read_text()
+
+
+def test_what_a_figure_or_a_folder_is_called_cannot_become_markup(command, out):
+    command("run toy")
+    folder = out / "toy" / "quick"
+    figure = '<svg width="400pt"><script>alert(1)</script><image href="http://example.com/"/></svg>'
+    (folder / "figure.svg").write_text(figure)
+    seal(folder)
+    folder.rename(folder.with_name('"><script>alert(2)</script>'.replace("/", "")))
+    front, left_out = report.write(out, "toys", STATEMENTS)
+    assert left_out == []
+    for name in ("index", "toy"):
+        page = front.with_name(f"{name}.html")
+        assert "<script>alert" not in page.read_text()
+        assert "http://example.com" not in page.read_text()
+    assert len(Page(front.with_name("toy.html")).all("img")) == 1
+
+
+def test_one_odd_result_is_left_out_and_told_of(command, out, capsys):
+    """Whole and signed, but not what this version writes; a link; a page that is a link."""
+    command("run toy")
+    command("run toy --preset paper")
+    command("run other")
+    other = out / "other" / "quick"
+    about = json.loads((other / "config.json").read_text())
+    del about["devices"]
+    store.seal(other, about)
+    (out / "toy" / "linked").symlink_to(out / "toy" / "paper")
+    secret = out / "secret.html"
+    secret.write_text("not for the site")
+    (out / "toy" / "quick" / "page.html").symlink_to(secret)
+    seal(out / "toy" / "quick")
+    capsys.readouterr()
+    assert command("report") == 0
+    said = capsys.readouterr().out
+    assert said.count("left out") == 3
+    for name in ("other/quick", "linked is a link", "page.html is a link"):
+        assert name in said
+    site = out / "report"
+    assert "not for the site" not in "".join(path.read_text() for path in site.iterdir())
+    assert len(Page(site / "toy.html").all("img")) == 1
 
 
 def test_the_command_writes_the_site(command, out, capsys):

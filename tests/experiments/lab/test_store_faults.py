@@ -3,7 +3,6 @@
 The faults are real ones, made in processes of their own.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -38,10 +37,10 @@ def run_python(code, *arguments, path=ROOT, prefix=()):
 
 def write_version(folder, version, size=1):
     with store.replacing(folder) as staging:
-        for name in store.FILES:
-            text = {"config.json": json.dumps({"format": store.FORMAT, "version": version})}
-            text["claims.json"] = json.dumps([])
-            store.write_file(staging / name, text.get(name, str(version) * size))
+        for name in store.FILES[1:]:
+            text = "[]" if name == "claims.json" else str(version) * size
+            store.write_file(staging / name, text)
+        store.seal(staging, {"format": store.FORMAT, "version": version})
 
 
 @pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.nightly)])
@@ -50,7 +49,7 @@ def test_a_kill_at_any_line_of_the_code_leaves_the_old_result_or_the_new(tmp_pat
     code = """
     import os, pathlib, shutil, signal, sys
     from pathlib import Path
-    sys.path.insert(0, "tests/experiments")
+    sys.path.insert(0, "tests/experiments/lab")
     import test_store_faults as faults
     from experiments.lab import store
 
@@ -102,7 +101,7 @@ def test_kills_at_random_times_never_leave_a_mixture(tmp_path):
     code = """
     import sys
     from pathlib import Path
-    sys.path.insert(0, "tests/experiments")
+    sys.path.insert(0, "tests/experiments/lab")
     import test_store_faults as faults
     version = 0
     while True:

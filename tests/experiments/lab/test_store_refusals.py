@@ -78,6 +78,23 @@ def test_data_cut_short_anywhere_are_refused_with_the_name_of_the_file(command, 
     assert result.dataset().x.shape == (3,)
 
 
+def test_no_flip_of_a_bit_passes_for_the_result(command, out):
+    """Files are held against their checksums, config.json against its own."""
+    command("run toy")
+    folder = out / "toy" / "quick"
+    whole = content(folder)
+    random = np.random.default_rng(0)
+    for name in sorted(whole):
+        for _ in range(20):
+            flipped = bytearray(whole[name])
+            flipped[random.integers(len(flipped))] ^= 1 << random.integers(8)
+            damaged(folder, name, bytes(flipped))
+            with pytest.raises(store.UnreadableResultError, match=r"damaged|layout"):
+                store.read(folder)
+        damaged(folder, name, whole[name])
+    assert store.read(folder).dataset().x.shape == (3,)
+
+
 @pytest.mark.parametrize("kept", [b"", b"\x89HDF\r\n\x1a\n cut short", b"{}"])
 def test_damaged_data_of_a_failed_drawing_are_computed_anew(command, out, toys, kept):
     (out / "toy").mkdir(parents=True)
