@@ -2,11 +2,14 @@
 
     python one_folder.py KIND FOLDER [--every SECONDS] [--results FILE] [--go FILE]
 
-KIND is one of `CALLS`. It prints "begun" before the call, and makes that when FILE is there.
+KIND is one of `CALLS`. It prints "begun" once the call listens to SIGTERM, and "ended" after it; with
+FILE it prints "begun" before the call, which it makes when FILE is there.
 """
 
 import argparse
 import os
+import signal
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +69,12 @@ def fit(checkpoint, **options):
 CALLS = {"escape": escape, "escape_to_disk": escape_to_disk, "find": find, "fit": fit}
 
 
+def announce():
+    while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        pass
+    print("begun", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=CALLS)
@@ -74,10 +83,14 @@ def main():
     parser.add_argument("--results")
     parser.add_argument("--go")
     options = parser.parse_args()
-    print("begun", flush=True)
-    while options.go is not None and not os.path.exists(options.go):
-        pass
+    if options.go is None:
+        threading.Thread(target=announce, daemon=True).start()
+    else:
+        print("begun", flush=True)
+        while not os.path.exists(options.go):
+            pass
     found = CALLS[options.kind](options.folder, checkpoint_every=options.every)
+    print("ended", flush=True)
     if options.results is not None:
         np.savez(options.results, **flatten(found))
 
