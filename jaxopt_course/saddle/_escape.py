@@ -170,6 +170,8 @@ def escape(
         ValueError: for empty parameters, leading axes that differ, numbers out of range, a value
             that is not finite at a start, an objective or optimizer two traces of which differ, or
             a checkpoint of another batch.
+        OSError: before anything runs, if the folder for checkpoints cannot be written to or (a
+            `BlockingIOError`) another process works in it; later, if the disk is full.
         training.Preempted: after SIGTERM, where there are checkpoints and the program has no
             handler of its own; a `SystemExit` of status 75.
         MemoryError: before anything runs, if the compiled program needs more memory than a device

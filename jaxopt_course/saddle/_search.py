@@ -125,6 +125,7 @@ def find(
     Raises:
         TypeError, ValueError: for arguments other than described, an objective two evaluations of
             which differ, or a checkpoint of another batch.
+        OSError: as in `escape`.
         training.Preempted: as in `escape`.
         MemoryError: as in `escape`.
 

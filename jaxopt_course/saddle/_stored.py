@@ -171,7 +171,7 @@ def escape_to_disk(
 
     What `escape` does, with starts drawn by `init` and results written to `folder`. Whatever
     interrupts it, the same call goes on where the newest checkpoint stands; after the end it
-    returns at once.
+    checks what is stored and returns.
 
     Args:
         fun: As for `escape`, like all that is not described here.
@@ -195,6 +195,7 @@ def escape_to_disk(
     Raises:
         TypeError: as `escape`.
         ValueError: as `escape`, or if the folder holds another batch.
+        OSError: as `escape`.
         training.Preempted: as `escape`.
         MemoryError: as `escape`.
 

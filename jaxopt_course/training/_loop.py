@@ -163,6 +163,8 @@ def fit(
             optimizer does not inject, or a checkpoint of another training or of more epochs.
         MemoryError: Before anything is trained, if the compiled program needs more memory than a
             device has free; the message says how many lanes would fit.
+        OSError: Before anything is trained, if the folder for checkpoints cannot be written to or
+            (a `BlockingIOError`) another process works in it; later, if the disk is full.
         Preempted: After SIGTERM, where there is a folder for checkpoints and the program has no
             handler of its own; a `SystemExit` with the status 75.
 

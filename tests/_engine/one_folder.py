@@ -2,8 +2,8 @@
 
     python one_folder.py KIND FOLDER [--every SECONDS] [--results FILE] [--go FILE]
 
-KIND is one of `CALLS`. It prints "begun" once the call listens to SIGTERM, and "ended" after it; with
-FILE it prints "begun" before the call, which it makes when FILE is there.
+KIND is one of `CALLS`. It prints "begun" once the call listens to SIGTERM, and "ended" after it;
+with FILE it prints "begun" before the call, which it makes when FILE is there.
 """
 
 import argparse
