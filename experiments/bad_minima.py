@@ -117,7 +117,7 @@ def _run_activation(config: Config, activation: str) -> xr.Dataset:
         {
             "value": ((), float(fun(flat))),
             "gradient_norm": ((), float(point.gradient_norm)),
-            "kind": ((), saddle.Kind(int(point.kind)).name),
+            "kind": ((), point.name),
             "eigenvalues": (("method", "eigenvalue"), eigenvalues),
             "perturbed": (("radius", "perturbation"), np.asarray(values)),
             "returned": ("returning", np.asarray(returned.value)),

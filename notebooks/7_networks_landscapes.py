@@ -117,7 +117,7 @@ chains = {depth: problems.linear_network([1.0], widths=(1,) * (depth + 1)) for d
 classify = jax.jit(saddle.classify, static_argnums=0)
 for depth, chain in chains.items():
     point = classify(chain.fun, (jnp.zeros((1, 1)),) * depth)
-    print(f"{depth} layers, origin: {saddle.Kind(int(point.kind)).name}, index {int(point.index)}")
+    print(f"{depth} layers, origin: {point.name}, index {int(point.index)}")
 
 
 def time_to_leave(chain, depth, deltas):
@@ -173,7 +173,7 @@ print(show_share(int(stuck.sum()), RUNS), "of the runs do not get below 0.001")
 
 worst = jnp.asarray(runs.params)[int(np.argmax(stuck))]
 point = jax.jit(lambda w: saddle.classify(relu.fun, w, gradient_tolerance=1e-6))(worst)
-print(saddle.Kind(int(point.kind)).name, f"of value {relu.fun(worst):.5f},", end=" ")
+print(point.name, f"of value {relu.fun(worst):.5f},", end=" ")
 print(f"gradient {point.gradient_norm:.0e}, smallest eigenvalue {point.min_eigenvalue:.4f}")
 
 # %%
@@ -259,7 +259,7 @@ figure
 # ```python
 # u = jnp.zeros((6, 1)).at[3, 0].set(spectrum[3] ** 0.5)
 # point = classify(factorization.fun, u)
-# print(saddle.Kind(int(point.kind)).name, int(point.index), f"{factorization.fun(u):.4f}")
+# print(point.name, int(point.index), f"{factorization.fun(u):.4f}")
 # ```
 #
 # ```text
@@ -305,7 +305,7 @@ figure
 # ```python
 # network = problems.bad_minimum(activation="sigmoid")
 # bad = jax.tree.map(jnp.asarray, network.stationary_points[0].params)
-# print(saddle.Kind(int(classify(network.fun, bad).kind)).name, f"{network.fun(bad):.4f}")
+# print(classify(network.fun, bad).name, f"{network.fun(bad):.4f}")
 #
 # def perturbed(key):
 #     first, second = jax.random.split(key)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course._krylov._hessian import Operator, dense
 from jaxopt_course._krylov._lanczos import (
@@ -36,6 +37,8 @@ from jaxopt_course._krylov._lanczos import (
     orthogonal_direction,
 )
 
+# A residual of this part of a Ritz value settles the sign of an eigenvalue.
+_SIGN = 0.1
 # Up to this dimension the whole matrix costs less than a Krylov search for its ends.
 _DENSE = 32
 
@@ -102,6 +105,7 @@ def extreme_eigenpairs(
     basis_size: int | None = None,
     max_restarts: int = 100,
     check_copies: bool = True,
+    inner_by_sign: bool = False,
     locked: jax.Array | None = None,
 ) -> Eigenpairs:
     """Find the smallest and largest eigenvalues of `operator` with their vectors.
@@ -119,6 +123,9 @@ def extreme_eigenpairs(
         max_restarts: Bound on the number of restarts; without any, one Lanczos run is made.
         check_copies: Whether to search again for missing copies of multiple eigenvalues, for
             about twice the products.
+        inner_by_sign: Whether the search ends already when the outermost pair of each end is within
+            tolerance and the residual of every other one is a tenth of its value: its sign is
+            settled, and where the spectrum is dense its digits would cost most of the products.
         locked: Shape (l, n), orthonormal rows, or zero ones, which lock nothing: the search is
             made in their orthogonal complement, for P A P with P the projector onto it. None for
             the whole space.
@@ -165,6 +172,7 @@ def extreme_eigenpairs(
             basis_size=basis_size,
             max_restarts=max_restarts,
             check_copies=check_copies,
+            inner_by_sign=inner_by_sign,
             locked=locked,
         )
         products = basis_size + search.cycles * (basis_size - sum(_kept_per_end(ends, basis_size)))
@@ -205,6 +213,7 @@ def _restarted_lanczos(
     basis_size: int,
     max_restarts: int,
     check_copies: bool,
+    inner_by_sign: bool,
     locked: jax.Array,
 ) -> _Search:
     """Run Lanczos and restart it until the wanted pairs have converged.
@@ -218,6 +227,7 @@ def _restarted_lanczos(
         basis_size: Rows m of the basis, those of `locked` not counted.
         max_restarts: Bound on the restarts.
         check_copies: Whether to search again for copies of multiple eigenvalues.
+        inner_by_sign: As in `extreme_eigenpairs`.
         locked: Shape (l, n), rows orthonormal or zero, in front of every basis.
 
     Returns:
@@ -227,6 +237,8 @@ def _restarted_lanczos(
     num_locked, num_rows = locked.shape[0], locked.shape[0] + basis_size
     free = slice(num_locked, None)
     refilled = num_locked + sum(kept)
+    outermost = np.zeros(sum(ends), bool)
+    outermost[0], outermost[-1] = ends[0] > 0 or sum(ends) == 1, ends[1] > 0 or sum(ends) == 1
 
     def judge(search: _Search) -> _Search:
         """Diagonalize the projection and decide how the search goes on."""
@@ -234,8 +246,11 @@ def _restarted_lanczos(
         scale = jnp.max(jnp.abs(values))
         wanted = _take_ends(values, ends)
         estimates = search.krylov.coupling * jnp.abs(_take_ends(vectors[-1], ends))
-        converged = jnp.all(estimates <= tolerance * scale)
-        unchanged = jnp.all(jnp.abs(wanted - search.known) <= tolerance * scale)
+        allowed = tolerance * scale
+        if inner_by_sign:
+            allowed = jnp.where(outermost, allowed, jnp.maximum(allowed, _SIGN * jnp.abs(wanted)))
+        converged = jnp.all(estimates <= allowed)
+        unchanged = jnp.all(jnp.abs(wanted - search.known) <= allowed)
         in_check = search.first_cycles >= 0
         # A copy takes about as long to find as the original did: the check lasts as long.
         long_enough = search.cycles - search.check_began > search.first_cycles

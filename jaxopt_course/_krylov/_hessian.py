@@ -4,6 +4,18 @@
 
 which is one forward-mode derivative of the gradient: about twice the cost of a gradient, and no
 matrix is formed. Pearlmutter (1994), https://doi.org/10.1162/neco.1994.6.1.147.
+
+A function with `jax.custom_vjp` rules may have no forward mode. As the Hessian is symmetric, it is
+then multiplied by the reverse mode of the gradient, for a little more time and memory:
+
+    (d^2 f(x)) v = grad of <grad f(.), v> at x.
+
+`product_of_hessian` is where this is decided, for the whole library.
+
+Parameters in half precision are widened before anything is computed: the point is where it is, up
+to its rounding, but vectors, gradients and products are not rounded. Lanczos's method is lost
+otherwise: of a random 60 x 60 matrix it took 1,706 products to residuals of 0.03 with vectors in
+bfloat16, and takes 74 to 1e-5 without.
 """
 
 from collections.abc import Callable
@@ -19,10 +31,53 @@ Operator = Callable[[jax.Array], jax.Array]
 # Columns of a dense Hessian computed at once: enough to fill the cores, little enough that a
 # network's activations times the chunk stay in memory.
 _CHUNK = 64
+# What JAX raises for a forward-mode derivative of a function with `jax.custom_vjp` rules: the first
+# for the function itself, the second for a derivative of it.
+_REFUSALS = {TypeError: "(jvp) to a custom_vjp", NotImplementedError: "'custom_lin'"}
+
+
+def is_forward_refused(error: Exception) -> bool:
+    """Whether JAX refused a forward-mode derivative because of a `jax.custom_vjp` rule."""
+    return any(isinstance(error, kind) and text in str(error) for kind, text in _REFUSALS.items())
+
+
+def product_of_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The gradient of `fun` at `x` and the linear map `v -> H v`, by whichever mode there is.
+
+    Args:
+        fun: Objective from a pytree of real floating parameters to a scalar.
+        x: The parameters.
+
+    Returns:
+        The gradient, and the map from and to pytrees like `x`: forward over reverse, or reverse
+        over reverse where `jax.custom_vjp` rules in `fun` rule forward mode out.
+
+    Raises:
+        TypeError: if such a rule can be differentiated in neither way.
+    """
+    try:
+        gradient, product = jax.linearize(jax.grad(fun), x)
+        jax.eval_shape(product, x)
+    except (TypeError, NotImplementedError) as error:
+        if not is_forward_refused(error):
+            raise
+    else:
+        return gradient, product
+    try:
+        gradient, pullback = jax.vjp(jax.grad(fun), x)
+        jax.eval_shape(pullback, x)
+    except Exception as error:
+        raise TypeError(
+            "the objective has no second derivative that JAX can compute: it holds a function "
+            "with jax.custom_vjp whose rules can be differentiated neither forward nor backward; "
+            "write them in differentiable operations, or leave the rule out where curvature is "
+            "wanted"
+        ) from error
+    return gradient, lambda v: pullback(v)[0]
 
 
 def hvp(fun: Callable[[Any], jax.Array], x: Any, v: Any) -> Any:
-    """Multiply the Hessian of `fun` at `x` by `v`.
+    """The Hessian of `fun` at `x` times `v`.
 
     Args:
         fun: Objective from a pytree of real floating parameters to a scalar.
@@ -37,7 +92,14 @@ def hvp(fun: Callable[[Any], jax.Array], x: Any, v: Any) -> Any:
         {'a': Array(6., dtype=float32, weak_type=True),
          'b': Array(4., dtype=float32, weak_type=True)}
     """
-    return jax.jvp(jax.grad(fun), (x,), (v,))[1]
+    at, along = _half_widened(x), _half_widened(v)
+    try:
+        product = jax.jvp(jax.grad(fun), (at,), (along,))[1]
+    except (TypeError, NotImplementedError) as error:
+        if not is_forward_refused(error):
+            raise
+        product = product_of_hessian(fun, at)[1](along)
+    return jax.tree.map(lambda out, leaf: out.astype(jnp.result_type(leaf)), product, x)
 
 
 def flatten(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -60,6 +122,20 @@ def flatten(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     )
 
 
+def flatten_wide(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """Concatenate the leaves of `tree`, as `flatten` does, with a way back that rounds nothing.
+
+    Args:
+        tree: Pytree of real floating arrays.
+
+    Returns:
+        The vector in the widest dtype of the leaves, float32 at least, and the function that takes
+        such a vector back to a tree with the leaves' own shapes, all in the vector's dtype.
+    """
+    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(tree))
+    return ravel(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), tree))
+
+
 def flat_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[jax.Array, Operator]:
     """Linearize the gradient of `fun` once, for many Hessian-vector products.
 
@@ -67,16 +143,17 @@ def flat_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[jax.Array, Op
     half of what `hvp` does.
 
     Args:
-        fun: Objective from a pytree of real floating parameters to a scalar.
+        fun: Objective from a pytree of real floating parameters to a scalar. It is called with
+            parameters that are widened as by `flatten_wide`.
         x: The parameters, n numbers in all.
 
     Returns:
         The gradient at `x`, shape (n,), and the operator that multiplies a vector of shape (n,)
         by the Hessian at `x`, both in the dtype and order of `flatten(x)`.
     """
-    _, unravel = flatten(x)
+    flat, unravel = flatten_wide(x)
     with jax.default_matmul_precision("highest"):
-        gradient, product = jax.linearize(jax.grad(fun), x)
+        gradient, product = product_of_hessian(fun, unravel(flat))
     return flatten(gradient)[0], lambda vector: flatten(product(unravel(vector)))[0]
 
 
@@ -93,3 +170,13 @@ def dense(operator: Operator, dimension: int, dtype: Any) -> jax.Array:
     """
     columns = jax.lax.map(operator, jnp.eye(dimension, dtype=dtype), batch_size=_CHUNK)
     return (columns + columns.T) / 2
+
+
+def _half_widened(tree: Any) -> Any:
+    """The tree with leaves in half precision widened to float32, and others as they are."""
+
+    def widened(leaf: Any) -> Any:
+        narrow = jnp.finfo(jnp.result_type(leaf)).bits < 32
+        return jnp.asarray(leaf, jnp.float32) if narrow else leaf
+
+    return jax.tree.map(widened, tree)

@@ -131,6 +131,8 @@ def take_census(
             gradient_tolerance=bound,
             order=naming.order,
             null_space=naming.null_space,
+            # The ends stand for the stationary points beside which they stopped.
+            count_doubtful=False,
         )
 
     candidates = jax.tree.map(lambda leaf: leaf[best], params)

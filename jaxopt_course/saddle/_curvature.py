@@ -36,7 +36,6 @@ from jaxopt_course._checks import (
     check_real_floating,
     check_tangent,
 )
-from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
@@ -248,16 +247,15 @@ def curvature_operator(fun: Callable[[Any], jax.Array], x: chex.ArrayTree) -> Cu
         The operator and its space.
     """
     inspect_objective("fun", fun, x)
-    flat, unravel = _krylov.flatten(x)
+    flat, unravel = _krylov.flatten_wide(x)
     if hasattr(fun, "curvature"):
-        product = fun.curvature(x)
+        product = fun.curvature(unravel(flat))
 
         def operator(v: jax.Array) -> jax.Array:
             return _krylov.flatten(product(unravel(v)))[0].astype(flat.dtype)
     else:
         _, operator = _krylov.flat_hessian(fun, x)
-    wide = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, flat.dtype), x)
-    return Curvature(jnp.zeros_like(flat), _precise(operator), ravel(wide)[1])
+    return Curvature(jnp.zeros_like(flat), _precise(operator), unravel)
 
 
 def _precise(operator: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:

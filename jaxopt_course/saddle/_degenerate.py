@@ -57,7 +57,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._dense import Spectrum, dense_spectrum, kind_by_hessian, unit_vectors
+from jaxopt_course.saddle._dense import (
+    Spectrum,
+    count_signs,
+    dense_spectrum,
+    kind_by_hessian,
+    unit_vectors,
+)
 from jaxopt_course.saddle._point import Evidence, Kind
 
 # The search on the sphere: steps, and how the step length answers to success and failure.
@@ -511,8 +517,9 @@ def examine(
         directions=None if directions is None else directions(base),
     )
     stationary = jnp.linalg.norm(spectrum.gradient) <= gradient_tolerance
-    kind, negative, positive = kind_by_hessian(spectrum, stationary)
-    null = ~spectrum.known & (jnp.abs(spectrum.eigenvalues) <= spectrum.tolerance)
+    kind = kind_by_hessian(spectrum, stationary)
+    negative, positive = count_signs(spectrum, spectrum.doubt)
+    null = ~spectrum.known & (jnp.abs(spectrum.eigenvalues) <= spectrum.doubt)
     regular = ~spectrum.known & ~null
     if key is None:
         starts = jnp.asarray(unit_vectors(num_starts, x.size), x.dtype)
@@ -582,7 +589,7 @@ def examine(
 def _settled(fun: Callable[[jax.Array], jax.Array], x: jax.Array, spectrum: Spectrum) -> jax.Array:
     """Move `x` within the non-zero directions of its Hessian to where the gradient has no part."""
     eigenvalues, eigenvectors = spectrum.eigenvalues, spectrum.eigenvectors
-    regular = jnp.abs(eigenvalues) > spectrum.tolerance
+    regular = jnp.abs(eigenvalues) > spectrum.doubt
     frame = Frame(
         value=lambda w: fun(x + eigenvectors @ w),
         null=jnp.zeros_like(x),

@@ -12,8 +12,8 @@ eigenvectors of the eigenvalues no smaller than `|lambda_i|`,
 
     lambda_i has its sign at the stationary point too if     rho delta_i <= |lambda_i| / 4,
 
-and counts as zero otherwise. As `|lambda_i|` falls, delta_i grows: who fails has only smaller ones
-behind, and these fail too.
+and counts as zero for the kind of the point otherwise. As `|lambda_i|` falls, delta_i grows: who
+fails has only smaller ones behind, and these fail too.
 
 Kantorovich and Akilov (1982), Functional Analysis, chapter XVIII.
 """
@@ -49,7 +49,9 @@ class Spectrum(NamedTuple):
         eigenvectors: Shape (n, n), column j belongs to `eigenvalues[j]`.
         known: Shape (n,), bool; which eigenvectors span the directions taken out.
         known_residual: Scalar; largest |H q| over unit directions offered, 0 without any.
-        tolerance: Scalar; the largest |eigenvalue| that counts as zero.
+        tolerance: Scalar; the largest |eigenvalue| that is zero up to rounding, or by request.
+        doubt: Scalar; the largest that counts as zero for the kind: `tolerance`, or more where
+            Kantorovich's number leaves the sign at the stationary point open.
         lipschitz: Scalar; estimate (Frobenius norm of the third derivative) of rho.
         kantorovich: Scalar; largest h of an eigenvalue above the tolerance first asked for.
     """
@@ -60,6 +62,7 @@ class Spectrum(NamedTuple):
     known: jax.Array
     known_residual: jax.Array
     tolerance: jax.Array
+    doubt: jax.Array
     lipschitz: jax.Array
     kantorovich: jax.Array
 
@@ -68,7 +71,11 @@ def dense_hessian(fun: FlatFunction, x: jax.Array) -> jax.Array:
     """Form the Hessian of a function of one vector, shape (n, n)."""
     with jax.default_matmul_precision("highest"):
         if x.size <= _CHUNKED:
-            return jax.hessian(fun)(x)
+            try:
+                return jax.hessian(fun)(x)
+            except (TypeError, NotImplementedError) as error:
+                if not _krylov.is_forward_refused(error):
+                    raise
         _, operator = _krylov.flat_hessian(fun, x)
         return _krylov.dense(operator, x.size, x.dtype)
 
@@ -85,8 +92,8 @@ def dense_spectrum(
     Args:
         fun: Function of a vector of shape (n,).
         x: Where, shape (n,).
-        eigenvalue_tolerance: Taken as it is; by default `eps**(1/2) * |H|`, raised to the largest
-            eigenvalue that Kantorovich's number does not let one trust.
+        eigenvalue_tolerance: Taken as it is, without doubt; by default `eps**(1/2) * |H|`, and the
+            doubt is the largest eigenvalue that Kantorovich's number does not let one trust.
         directions: Shape (k, n), flat by invariance; taken out if they are flat.
     """
     eps = float(jnp.finfo(x.dtype).eps)
@@ -121,9 +128,7 @@ def dense_spectrum(
     tolerance = jnp.asarray(tolerance, x.dtype)
     lipschitz = third_derivative_size(fun, x)
     h = _kantorovich_numbers(eigenvalues, eigenvectors.T @ gradient, lipschitz, tolerance)
-    if not trusting:
-        doubtful = jnp.where(h > _TRUSTED, jnp.abs(eigenvalues), 0)
-        tolerance = jnp.maximum(tolerance, jnp.max(doubtful))
+    doubtful = jnp.where((h > _TRUSTED) & (not trusting), jnp.abs(eigenvalues), 0)
     return Spectrum(
         gradient=gradient,
         eigenvalues=eigenvalues,
@@ -131,17 +136,22 @@ def dense_spectrum(
         known=known,
         known_residual=known_residual,
         tolerance=tolerance,
+        doubt=jnp.maximum(tolerance, jnp.max(doubtful)),
         lipschitz=lipschitz,
         kantorovich=jnp.max(h),
     )
 
 
-def kind_by_hessian(
-    spectrum: Spectrum, stationary: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return what the Hessian says, and how many eigenvalues are negative and positive."""
-    negative = jnp.sum(spectrum.eigenvalues < -spectrum.tolerance)
-    positive = jnp.sum(spectrum.eigenvalues > spectrum.tolerance)
+def count_signs(spectrum: Spectrum, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How many eigenvalues are negative, and how many positive, beyond a tolerance; int32."""
+    negative = jnp.sum(spectrum.eigenvalues < -tolerance)
+    positive = jnp.sum(spectrum.eigenvalues > tolerance)
+    return negative.astype(jnp.int32), positive.astype(jnp.int32)
+
+
+def kind_by_hessian(spectrum: Spectrum, stationary: jax.Array) -> jax.Array:
+    """The kind of a point as far as the Hessian decides it, doubtful eigenvalues being zero."""
+    negative, positive = count_signs(spectrum, spectrum.doubt)
     asked = spectrum.known.size - jnp.sum(spectrum.known)
     kind = jnp.select(
         [
@@ -153,7 +163,7 @@ def kind_by_hessian(
         [Kind.NOT_STATIONARY, Kind.STRICT_SADDLE, Kind.MINIMUM, Kind.MAXIMUM],
         Kind.DEGENERATE,
     )
-    return kind.astype(jnp.int32), negative.astype(jnp.int32), positive.astype(jnp.int32)
+    return kind.astype(jnp.int32)
 
 
 def orthonormal_rows(rows: jax.Array) -> jax.Array:
@@ -183,10 +193,12 @@ def unit_vectors(count: int, dimension: int) -> np.ndarray:
 
 
 def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
-    """Estimate the Frobenius norm of the third derivative of `fun` at `x`.
+    """The Frobenius norm of the third derivative of `fun` at `x`, estimated.
 
     For independent directions u, v with `E[u u^T] = E[v v^T] = I` the mean of
     `|D^3 f(x)[u, v, .]|^2` is the square of that norm. The directions are the same at every point.
+
+    NaN where `jax.custom_vjp` rules in `fun` rule forward mode out: the estimate is not to be had.
     """
     pairs = jnp.asarray(x.size**0.5 * unit_vectors(2 * _PROBES, x.size), x.dtype)
     pairs = pairs.reshape(2, _PROBES, x.size)
@@ -197,7 +209,12 @@ def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
 
         return jax.jvp(hessian_times_v, (x,), (u,))[1]
 
-    return jnp.sqrt(jnp.sum(jnp.square(jax.vmap(product)(*pairs))) / _PROBES)
+    try:
+        return jnp.sqrt(jnp.sum(jnp.square(jax.vmap(product)(*pairs))) / _PROBES)
+    except (TypeError, NotImplementedError) as error:
+        if not _krylov.is_forward_refused(error):
+            raise
+        return jnp.full((), jnp.nan, x.dtype)
 
 
 def _kantorovich_numbers(

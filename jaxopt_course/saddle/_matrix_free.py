@@ -13,6 +13,7 @@ vector (`_krylov/_bounds.py`). The restarts that follow improve the eigenpairs, 
 Directions in `null_basis` are taken out first: everything is about P H P on their complement.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxopt_course import _krylov
 from jaxopt_course._streams import stream
@@ -76,6 +78,7 @@ def smallest_spectrum(
     failure_probability: float = 1e-3,
     null_basis: jax.Array | None = None,
     check_copies: bool | None = None,
+    inner_by_sign: bool = False,
 ) -> SmallestSpectrum:
     """Find the k smallest eigenvalues of the Hessian of `fun` at `x`, and what can be below them.
 
@@ -95,6 +98,7 @@ def smallest_spectrum(
         check_copies: Whether to search again for missing copies of multiple eigenvalues, for about
             twice the products. By default only for k > 1: the smallest value itself is right
             without.
+        inner_by_sign: Whether of all but the smallest the sign is enough.
 
     Returns:
         The eigenpairs and the bounds.
@@ -137,6 +141,7 @@ def smallest_spectrum(
         # A restart replaces about two thirds of the basis.
         max_restarts=3 * (max_products - num_steps) // (2 * num_steps),
         check_copies=k > 1 if check_copies is None else check_copies,
+        inner_by_sign=inner_by_sign,
         locked=null_basis,
     )
     # Rows of `null_basis` lower the dimension, and raise the bounds by nothing to speak of.
@@ -215,6 +220,7 @@ def classify_matrix_free(
         num_steps=max(80, num_eigenvalues + 2),
         failure_probability=failure_probability,
         null_basis=basis,
+        inner_by_sign=True,
     )
     values = found.eigenvalues
     size = jnp.maximum(jnp.max(jnp.abs(values)), jnp.abs(found.largest))
@@ -245,7 +251,9 @@ def classify_matrix_free(
         gradient_norm=gradient_norm,
         gradient_tolerance=gradient_tolerance,
         eigenvalue_tolerance=tolerance,
+        kind_tolerance=tolerance,
         min_eigenvalue_error=found.residual_norms[0] + found.precision_floor,
+        eigenvalue_errors=found.residual_norms + found.precision_floor,
         min_eigenvalue_bound=found.lower_bound,
         failure_probability=jnp.asarray(failure_probability, x.dtype),
         kantorovich=jnp.full((), jnp.nan, x.dtype),
@@ -254,3 +262,37 @@ def classify_matrix_free(
         null_space_used=jnp.asarray(basis is not None) & jnp.any(basis != 0),
         finite=found.finite & jnp.isfinite(gradient_norm),
     )
+
+
+def num_operations(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> int:
+    """About how many arithmetic operations a value of `fun` takes, read off its trace.
+
+    Matrix products and convolutions count with their multiplications and additions, all else with
+    the size of the result; of a loop without a known length one round is counted.
+
+    Example:
+        >>> num_operations(lambda x: x @ (jnp.ones((3, 3)) @ x), jnp.ones(3))
+        33
+    """
+    return _operations(jax.make_jaxpr(fun)(x).jaxpr)
+
+
+def _operations(jaxpr: Jaxpr) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [_operations(inner) for inner in jaxprs_in_params(equation.params)]
+        size = sum(math.prod(getattr(out.aval, "shape", ())) for out in equation.outvars)
+        name = equation.primitive.name
+        shapes = [getattr(into.aval, "shape", ()) for into in equation.invars]
+        if inner:
+            rounds = equation.params.get("length", 1) if name == "scan" else 1
+            total += rounds * (max(inner) if name == "cond" else sum(inner))
+        elif name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += 2 * size * math.prod(shapes[0][axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            features = equation.params["dimension_numbers"].rhs_spec[0]
+            total += 2 * size * math.prod(shapes[1]) // max(shapes[1][features], 1)
+        else:
+            total += size
+    return total

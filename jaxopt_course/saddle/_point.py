@@ -1,22 +1,38 @@
 """What is said of a point: its kind, the curvature behind that, and what was tried beyond it."""
 
 import enum
+import html
 from typing import Any
 
 import chex
 import flax.struct
 import jax
+import numpy as np
+
+# Points of a batch that are printed one by one; of more, the kinds are counted.
+_LISTED = 10
 
 
 class Kind(enum.IntEnum):
-    """What a point is; the values are what `StationaryPoint.kind` holds as int32."""
+    """What a point is; `StationaryPoint.kind` holds the value as int32, `.name` the name.
+
+    All is meant up to the tolerances that come with the point.
+    """
 
     NOT_STATIONARY = 0
+    """The gradient is not zero: the other fields describe the Hessian there all the same."""
     MINIMUM = 1
+    """A local minimum: all eigenvalues are positive, or, with `order=4`, the value rises, or stays
+    the same, in all directions in which they are zero."""
     MAXIMUM = 2
+    """A local maximum: a minimum of `-fun`."""
     STRICT_SADDLE = 3
+    """Eigenvalues of either sign: gradient descent leaves it from almost all starts."""
     NON_STRICT_SADDLE = 4
+    """A saddle whose Hessian is semidefinite: the value falls along a direction of zero curvature,
+    as along x in `x**3 + y**2`. Found with `order=4` only."""
     DEGENERATE = 5
+    """The Hessian is semidefinite and singular, and nothing else has decided."""
 
 
 @flax.struct.dataclass
@@ -62,11 +78,12 @@ class StationaryPoint:
 
     Matrix-free, `eigenvalues`, `index` and `nullity` are about the k smallest eigenvalues alone:
     each returned value is at least the Hessian's of the same rank, so `index` is a lower bound on
-    the number of negative ones (exact if it is less than k and the values have converged).
+    the number of negative ones (exact if it is less than k, but for eigenvalues that the search has
+    missed).
 
     Attributes:
-        kind: A `Kind` as an int32 scalar; `Kind(int(point.kind)).name` reads well.
-        index: Number of negative eigenvalues.
+        kind: A `Kind` as an int32 scalar; `point.name` is its name.
+        index: Number of negative eigenvalues of the Hessian at the point, stationary or not.
         nullity: Number of eigenvalues that are zero up to `eigenvalue_tolerance`; those along
             `null_space` are included, unless matrix-free, where they are not computed.
         eigenvalues: Of the Hessian, ascending, shape `(number of parameters,)`, or `(k,)`
@@ -79,16 +96,21 @@ class StationaryPoint:
         gradient_norm: Euclidean norm of the gradient over all leaves.
         gradient_tolerance: The largest gradient norm that counted as zero.
         eigenvalue_tolerance: The largest absolute eigenvalue that counted as zero.
+        kind_tolerance: The largest that counted as zero for `kind`: `eigenvalue_tolerance`, or more
+            where the point lies beside a stationary one and `kantorovich` leaves the sign there
+            open. Matrix-free nothing is doubted, and `kind` is what the Hessian at the point says.
         min_eigenvalue_error: Some eigenvalue of the Hessian lies within this of `min_eigenvalue`:
             the residual norm, or the rounding error of the dense decomposition. So the point is a
             strict saddle with `lambda_min <= min_eigenvalue + min_eigenvalue_error` if that is
             negative.
+        eigenvalue_errors: The same for each of `eigenvalues`.
         min_eigenvalue_bound: `lambda_min` is at least this, but for `failure_probability`; an
             approximate second-order point if it is above `-sqrt(rho * epsilon)`.
         failure_probability: Of `min_eigenvalue_bound`, over the random start of Lanczos' method;
             0 for the dense Hessian.
         kantorovich: Largest `rho |H^-1| |H^-1 g|` of an eigenvalue, see `_dense.py`: above 1/4 some
-            signs at `x` are not those at the stationary point. NaN matrix-free.
+            signs at `x` are not those at the stationary point. NaN matrix-free, and where `fun` has
+            no third derivative because of `jax.custom_vjp` rules.
         hessian_lipschitz: The rho in it, estimated by the Frobenius norm of the third derivative.
         null_space_residual: Largest |H v| of a unit vector in `null_space`. If it is not small,
             the directions are not flat, and none was taken out.
@@ -106,7 +128,9 @@ class StationaryPoint:
     gradient_norm: jax.Array
     gradient_tolerance: jax.Array
     eigenvalue_tolerance: jax.Array
+    kind_tolerance: jax.Array
     min_eigenvalue_error: jax.Array
+    eigenvalue_errors: jax.Array
     min_eigenvalue_bound: jax.Array
     failure_probability: jax.Array
     kantorovich: jax.Array
@@ -115,3 +139,101 @@ class StationaryPoint:
     null_space_used: jax.Array
     finite: jax.Array
     evidence: Evidence | None = None
+
+    @property
+    def name(self) -> Any:
+        """Name of the kind, as in `Kind`; of a batch, a list of names.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from jaxopt_course import saddle
+            >>> saddle.classify(lambda x: x[0] ** 2 - x[1] ** 2, jnp.zeros(2)).name
+            'STRICT_SADDLE'
+        """
+        names = np.vectorize(lambda kind: Kind(kind).name, otypes=[object])
+        return names(np.asarray(self.kind)).tolist()
+
+    def __str__(self) -> str:
+        """The point in a few lines: kind, gradient, smallest eigenvalue and its certificate."""
+        if isinstance(self.kind, jax.core.Tracer):
+            return repr(self)
+        batch = np.shape(self.kind)
+        if not batch:
+            heading, rows = self._described()
+            width = max(len(label) for label, _ in rows)
+            return "\n".join([heading, *(f"  {label:<{width}}  {text}" for label, text in rows)])
+        number = int(np.prod(batch))
+        kinds, counts = np.unique(np.asarray(self.kind), return_counts=True)
+        lines = [
+            f"{number} points: "
+            + ", ".join(
+                f"{count} {_in_words(kind)}" for kind, count in zip(kinds, counts, strict=True)
+            )
+        ]
+        if len(batch) == 1 and number <= _LISTED:
+            for i in range(number):
+                one = jax.tree.map(lambda leaf, i=i: leaf[i], self)
+                lines.append(
+                    f"  {i}: {one._heading()}, smallest eigenvalue {float(one.min_eigenvalue):.4g}"
+                )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the lines of `print` as a table."""
+        if isinstance(self.kind, jax.core.Tracer) or np.shape(self.kind):
+            return f"<pre>{html.escape(str(self))}</pre>"
+        heading, rows = self._described()
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for label, text in rows
+        )
+        return f"<table><caption><b>{html.escape(heading)}</b></caption>{cells}</table>"
+
+    def _heading(self) -> str:
+        """The kind in words, with index and nullity of the Hessian."""
+        seen = np.shape(self.eigenvalues)[-1]
+        index = f"index {int(self.index)}"
+        if float(self.failure_probability) > 0 and int(self.index) == seen:
+            index += " or more"
+        return f"{_in_words(self.kind)}, {index}, nullity {int(self.nullity)}"
+
+    def _described(self) -> tuple[str, list[tuple[str, str]]]:
+        """A heading, and labels with what stands beside them, for text and for tables."""
+        lowest, error = float(self.min_eigenvalue), float(self.min_eigenvalue_error)
+        bound, chance = float(self.min_eigenvalue_bound), float(self.failure_probability)
+        certificate = f"at least {bound:.4g}"
+        if chance > 0:
+            certificate += f" with probability {1 - chance:g}"
+        rows = [
+            (
+                "gradient norm",
+                f"{float(self.gradient_norm):.4g} (zero: up to "
+                f"{float(self.gradient_tolerance):.2g})",
+            ),
+            (
+                "smallest eigenvalue",
+                f"{lowest:.6g}, within {error:.2g} (zero: up to "
+                f"{float(self.eigenvalue_tolerance):.2g})",
+            ),
+            ("certificate", f"the smallest eigenvalue is {certificate}"),
+        ]
+        if float(self.kind_tolerance) > float(self.eigenvalue_tolerance):
+            rows.append(
+                (
+                    "doubt",
+                    f"signs of eigenvalues up to {float(self.kind_tolerance):.2g} may differ "
+                    "at the stationary point",
+                )
+            )
+        if self.evidence is not None and int(self.evidence.order) > 2:
+            rows.append(("decided by", f"derivatives of order {int(self.evidence.order)}"))
+        elif self.evidence is not None and bool(self.evidence.flat):
+            rows.append(("decided by", "a value that is constant in all directions tried"))
+        if not bool(self.finite):
+            rows.append(("not finite", "the gradient or an eigenvalue is infinite or NaN"))
+        return self._heading(), rows
+
+
+def _in_words(kind: Any) -> str:
+    return Kind(int(kind)).name.lower().replace("_", " ")

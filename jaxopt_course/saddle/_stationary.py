@@ -8,11 +8,13 @@ With `lambda` the eigenvalues of the Hessian at a point whose gradient vanishes:
     semidefinite, some lambda = 0         degenerate: the Hessian does not decide
 
 "Vanishes", "zero", "positive" and "negative" are meant up to tolerances that are proportional to
-the Hessian's size and to a power of the precision, and that come back with the result. Beside a
-stationary point, where an iteration stopped too early, the Hessian is that of the wrong place: an
-eigenvalue that Kantorovich's number (`_dense.py`) does not let one trust counts as zero. At 1e-4
-from the global minima of a linear network with three layers, which form a manifold, every fixed
-tolerance below that distance finds a saddle with ten negative eigenvalues; there are none.
+the Hessian's size and to a power of the precision, and that come back with the result. Index and
+nullity are those of the Hessian at the point, wherever it is. The kind is that of the stationary
+point, and beside one, where an iteration stopped too early, the Hessian is that of the wrong place:
+an eigenvalue that Kantorovich's number (`_dense.py`) does not let one trust counts as zero for the
+kind. At 1e-4 from the global minima of a linear network with three layers, which form a manifold,
+the Hessian has ten negative eigenvalues; at the minima there are none, and no tolerance below that
+distance would know.
 
 Lee, Simchowitz, Jordan and Recht (2016), Definition 1 and 2, https://arxiv.org/abs/1602.04915;
 beyond the Hessian see `_degenerate.py`.
@@ -26,20 +28,30 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course import _batching
+from jaxopt_course import _batching, _krylov
 from jaxopt_course._checks import check_count, check_key, check_non_negative, check_one_of
 from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
-from jaxopt_course.saddle._dense import dense_hessian, dense_spectrum, kind_by_hessian, oriented
+from jaxopt_course.saddle._dense import (
+    count_signs,
+    dense_hessian,
+    dense_spectrum,
+    kind_by_hessian,
+    oriented,
+)
 from jaxopt_course.saddle._inspect import inspect_objective
-from jaxopt_course.saddle._matrix_free import classify_matrix_free
+from jaxopt_course.saddle._matrix_free import classify_matrix_free, num_operations
 from jaxopt_course.saddle._point import Kind, StationaryPoint
 
 Objective = Callable[[Any], jax.Array]
 
-# Up to this many parameters the dense Hessian and its decomposition take seconds.
+# Up to this many parameters the decomposition of the dense Hessian takes seconds.
 _DENSE = 2000
+# Up to this many Lanczos's method forms the Hessian as well.
+_SMALL = 80
+# Operations that forming the Hessian may take: half a minute on two cores.
+_DENSE_OPERATIONS = 3e11
 # Members of a batch that are examined beyond the Hessian together.
 _BLOCK = 8
 
@@ -72,14 +84,17 @@ def classify(
             with Hessian H near x, with room to spare. At a point found by an iteration that stops
             at some gradient norm, pass that norm.
         eigenvalue_tolerance: Largest absolute value of a zero eigenvalue, taken as it is. By
-            default `eps**(1/2) * |H|`, or more beside a stationary point (see the module).
+            default `eps**(1/2) * |H|`, and beside a stationary point more for the kind alone: the
+            index is the number of negative eigenvalues at x, the kind that of the stationary point.
         order: 2 for the Hessian alone; 4 to look further where that leaves a point DEGENERATE, at
             third and fourth derivatives and at the values on small spheres in the null space: the
             point becomes a NON_STRICT_SADDLE, MINIMUM or MAXIMUM, or stays DEGENERATE, with the
             `Evidence`. `index`, `nullity` and `kind` are then those at `evidence.base`.
         method: `"dense"` decomposes the Hessian: memory quadratic, time cubic in the number of
             parameters. `"lanczos"` multiplies by it and finds the smallest eigenvalues, with bounds
-            on both sides. `"auto"` is dense up to 2,000 parameters and for `order=4`.
+            on both sides: 200 products or so, and memory for about 250 vectors of the parameters.
+            `"auto"` is dense for `order=4`, up to 80 parameters, and up to 2,000 as long as the
+            products that form the Hessian take no more than some 3e11 operations in all.
         null_space: Directions in which `fun` is known not to change, as those of a symmetry at x:
             a function from parameters to tangent vectors, a pytree like the parameters with a
             leading axis in each leaf, or such a pytree. Their span is left out of the question, so
@@ -87,7 +102,8 @@ def classify(
             `rescaling_null_space`.
         key: Typed key for Lanczos' start, `jax.random.key(0)` by default, and for the starts of
             order 4, which by default are fixed directions.
-        num_eigenvalues: How many of the smallest eigenvalues to compute matrix-free.
+        num_eigenvalues: How many of the smallest eigenvalues to compute matrix-free: the smallest
+            to full precision, of the others the sign, and the value up to `eigenvalue_errors`.
         failure_probability: Of `min_eigenvalue_bound`, matrix-free.
         num_starts: Directions from which each search over the null space begins.
 
@@ -108,9 +124,9 @@ def classify(
 
     Example:
         >>> point = classify(lambda x: x[0] ** 2 - x[1] ** 2, jnp.zeros(2))
-        >>> Kind(int(point.kind)).name, int(point.index), point.escape_direction.tolist()
+        >>> point.name, int(point.index), point.escape_direction.tolist()
         ('STRICT_SADDLE', 1, [0.0, 1.0])
-        >>> Kind(int(classify(lambda x: x[0] ** 2 + x[1] ** 3, jnp.zeros(2), order=4).kind)).name
+        >>> classify(lambda x: x[0] ** 2 + x[1] ** 3, jnp.zeros(2), order=4).name
         'NON_STRICT_SADDLE'
     """
     inspect_objective("fun", fun, x)
@@ -153,9 +169,14 @@ def classify_unchecked(
     num_eigenvalues: int = 4,
     failure_probability: float = 1e-3,
     num_starts: int = 16,
+    count_doubtful: bool = True,
 ) -> StationaryPoint:
-    """`classify` without the checks: a search that classifies many points inspects `fun` once."""
-    flat, unravel = ravel_wide(x)
+    """`classify` without the checks: a search that classifies many points inspects `fun` once.
+
+    `count_doubtful=False` leaves doubtful eigenvalues out of the index and into the nullity, too:
+    where x stands for the stationary point that a search has found.
+    """
+    flat, unravel = _krylov.flatten_wide(x)
 
     def flat_fun(flat):
         return fun(unravel(flat))
@@ -164,7 +185,9 @@ def classify_unchecked(
     if null_space is not None:
         directions = flat_directions(null_space, x, unravel)
 
-    if method == "lanczos" or (method == "auto" and order == 2 and flat.size > _DENSE):
+    if method == "auto":
+        method = "dense" if order == 4 or _is_dense_cheap(flat_fun, flat) else "lanczos"
+    if method == "lanczos":
         return classify_matrix_free(
             flat_fun,
             flat,
@@ -186,7 +209,16 @@ def classify_unchecked(
         order=order,
         key=key,
         num_starts=num_starts,
+        count_doubtful=count_doubtful,
     )
+
+
+def _is_dense_cheap(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> bool:
+    """Whether the Hessian is formed and decomposed in less than about half a minute."""
+    if x.size <= _SMALL or x.size > _DENSE:
+        return x.size <= _SMALL
+    # A product costs some six values: a gradient costs three, and its derivative as much again.
+    return 6 * x.size * num_operations(fun, x) <= _DENSE_OPERATIONS
 
 
 def _classify_dense(
@@ -200,6 +232,7 @@ def _classify_dense(
     order: int,
     key: jax.Array | None,
     num_starts: int,
+    count_doubtful: bool,
 ) -> StationaryPoint:
     """Classification by all eigenvalues, and beyond them; `x` is a vector, as `classify` says."""
     # The Hessian's verdict.
@@ -216,7 +249,9 @@ def _classify_dense(
     gradient_tolerance = jnp.asarray(gradient_tolerance, x.dtype)
     gradient_norm = jnp.linalg.norm(spectrum.gradient)
     # A gradient that is NaN is not small.
-    kind, negative, positive = kind_by_hessian(spectrum, gradient_norm <= gradient_tolerance)
+    kind = kind_by_hessian(spectrum, gradient_norm <= gradient_tolerance)
+    tolerance = spectrum.tolerance if count_doubtful else spectrum.doubt
+    negative, positive = count_signs(spectrum, tolerance)
     nullity = x.size - negative - positive
     direction = oriented(spectrum.eigenvectors[:, 0])
     rounding = x.size * eps * size
@@ -229,8 +264,10 @@ def _classify_dense(
         escape_direction=unravel(direction),
         gradient_norm=gradient_norm,
         gradient_tolerance=gradient_tolerance,
-        eigenvalue_tolerance=spectrum.tolerance,
+        eigenvalue_tolerance=tolerance,
+        kind_tolerance=spectrum.doubt,
         min_eigenvalue_error=rounding,
+        eigenvalue_errors=jnp.full(x.shape, rounding),
         min_eigenvalue_bound=spectrum.eigenvalues[0] - rounding,
         failure_probability=jnp.zeros((), x.dtype),
         kantorovich=spectrum.kantorovich,
@@ -257,7 +294,15 @@ def _classify_dense(
         block=_BLOCK,
     )
     unexamined = Examined(kind, negative, nullity, direction, no_evidence(x, kind))
-    found = look_further(kind == Kind.DEGENERATE, unexamined, x, spectrum, gradient_tolerance)
+    try:
+        found = look_further(kind == Kind.DEGENERATE, unexamined, x, spectrum, gradient_tolerance)
+    except (TypeError, NotImplementedError) as error:
+        if not _krylov.is_forward_refused(error):
+            raise
+        raise TypeError(
+            "order must be 2 for this fun: order 4 differentiates forward, which its "
+            "jax.custom_vjp rules do not allow"
+        ) from error
     return dataclasses.replace(
         point,
         kind=found.kind,
@@ -270,12 +315,6 @@ def _classify_dense(
             base=unravel(found.evidence.base),
         ),
     )
-
-
-def ravel_wide(x: chex.ArrayTree) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
-    """Ravel `x` into one vector in the widest dtype of its leaves, float32 at least."""
-    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x))
-    return ravel(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), x))
 
 
 def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
@@ -297,7 +336,7 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
         -6.0
     """
     inspect_objective("fun", fun, x)
-    flat, unravel = ravel_wide(x)
+    flat, unravel = _krylov.flatten_wide(x)
     return jnp.linalg.eigvalsh(dense_hessian(lambda flat: fun(unravel(flat)), flat))[0]
 
 

@@ -154,3 +154,57 @@ def test_impossible_requests_are_refused(options, error, message):
         saddle.extreme_eigenpairs(
             lambda x: x @ x, jnp.ones(3), **{"key": jax.random.key(0), **options}
         )
+
+
+KEY = jax.random.key(0)
+# What each function gives by its dtype: its first field, computed in float32 at least.
+FUNCTIONS = {
+    "hvp": lambda x: saddle.hvp(square, x, x),
+    "gauss_newton_product": lambda x: saddle.gauss_newton_product(root, square, x, x),
+    "extreme_eigenpairs": lambda x: saddle.extreme_eigenpairs(square, x, key=KEY).eigenvalues,
+    "spectral_density": lambda x: (
+        saddle.spectral_density(square, x, num_steps=2, num_probes=2, key=KEY).nodes
+    ),
+    "trace": lambda x: saddle.trace(square, x, num_probes=2, key=KEY).value,
+    "diagonal": lambda x: saddle.diagonal(square, x, num_probes=2, key=KEY).value,
+    "classify, dense": lambda x: saddle.classify(square, x, method="dense").eigenvalues,
+    "classify, lanczos": lambda x: saddle.classify(square, x, method="lanczos").eigenvalues,
+    "min_eigenvalue": lambda x: saddle.min_eigenvalue(square, x),
+}
+# A product is like the parameters.
+LIKE_PARAMETERS = ("hvp", "gauss_newton_product")
+
+
+def square(x):
+    return jnp.sum(x["w"] ** 2)
+
+
+def root(x):
+    return {"w": jnp.sin(x["w"])}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_takes_every_real_dtype_and_names_the_leaf_of_others(x64, function):
+    for dtype in ("float16", "bfloat16", "float32", "float64"):
+        found = jax.eval_shape(FUNCTIONS[function], {"w": jnp.ones(3, dtype)})
+        like = dtype if function in LIKE_PARAMETERS else jnp.promote_types(dtype, "float32")
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(like)}
+    for dtype in ("int32", "bool", "complex64"):
+        with pytest.raises(TypeError, match=r"x\['w'\] must have a real floating dtype, got"):
+            jax.eval_shape(FUNCTIONS[function], {"w": jnp.ones(3, dtype)})
+
+
+def test_vectors_are_wide_where_parameters_are_half():
+    matrix = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
+    matrix = (matrix + matrix.T) / 2
+
+    def fun(x):
+        return x @ matrix @ x / 2
+
+    half, single = (
+        saddle.extreme_eigenpairs(fun, jnp.zeros(60, dtype), which="both", key=KEY)
+        for dtype in ("bfloat16", "float32")
+    )
+    assert half.converged.all()
+    assert half.num_products == single.num_products
+    np.testing.assert_array_equal(half.eigenvalues, single.eigenvalues)

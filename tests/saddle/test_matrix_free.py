@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_course.saddle._matrix_free import smallest_spectrum
+from jaxopt_course.saddle._matrix_free import num_operations, smallest_spectrum
 
 N = 90
 VALUES = np.concatenate([[-2.0, -2.0, -0.5], np.linspace(0, 5, N - 3)])
@@ -95,3 +95,37 @@ def test_impossible_requests_are_refused(options, message):
     arguments = {"null_basis": None, **options}
     with pytest.raises(ValueError, match=message):
         spectrum(jnp.ones(N), key=jax.random.key(0), **arguments)
+
+
+def test_signs_of_inner_eigenvalues_cost_fewer_products_than_their_digits():
+    # Two copies of a negative eigenvalue below a dense spectrum.
+    values = np.concatenate([[-1.0, -1.0], np.linspace(1, 2, 598)]).astype(np.float32)
+
+    @functools.partial(jax.jit, static_argnames="inner_by_sign")
+    def search(inner_by_sign):
+        return smallest_spectrum(
+            lambda x: jnp.vdot(values, x**2) / 2,
+            jnp.zeros(600),
+            key=jax.random.key(0),
+            k=4,
+            inner_by_sign=inner_by_sign,
+        )
+
+    digits, signs = search(False), search(True)
+    assert signs.num_products < digits.num_products / 2
+    np.testing.assert_allclose(signs.eigenvalues[:2], [-1, -1], rtol=1e-5)
+    assert signs.converged[0]
+    # An eigenvalue lies within the residual, which is a fraction of the value.
+    assert jnp.all(signs.residual_norms[2:] < 0.1 * signs.eigenvalues[2:])
+    assert signs.lower_bound <= -1 + 1e-6
+
+
+def test_operations_of_products_convolutions_and_loops_are_counted():
+    def conv(x):
+        return jax.lax.conv(x.reshape(1, 1, 28, 28), jnp.ones((4, 1, 3, 3)), (1, 1), "SAME").sum()
+
+    def loop(x):
+        return jax.lax.scan(lambda x, _: (jnp.sin(x), None), x, length=10)[0].sum()
+
+    assert 1 <= num_operations(conv, jnp.ones(784)) / (2 * 4 * 784 * 9) < 1.1
+    assert 1000 <= num_operations(loop, jnp.ones(100)) < 1100

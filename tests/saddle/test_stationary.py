@@ -230,6 +230,93 @@ def test_networks_with_known_symmetries_have_minima():
     assert saddle.classify(relu, teacher, null_space=rescaling).kind == Kind.MINIMUM
 
 
+def test_the_method_follows_the_cost_of_the_hessian_not_the_number_of_parameters_alone():
+    matrix = jnp.ones((1000, 1000))
+
+    def costly(x):
+        return jnp.sum(jnp.sin(matrix @ (x[0] * matrix)))
+
+    def shape_of(fun, size):
+        return jax.eval_shape(partial(saddle.classify, fun), jnp.zeros(size)).eigenvalues.shape
+
+    assert shape_of(lambda x: jnp.sum(x**2), 1500) == (1500,)
+    assert shape_of(costly, 1500) == (4,)
+    assert shape_of(costly, 20) == (20,)
+
+
+@pytest.fixture
+def beside():
+    """Return a network's loss and a point that is not stationary: 18 eigenvalues below -1e-3."""
+    inputs = jax.random.normal(jax.random.key(0), (20, 3))
+    outputs = inputs[:, :1] * inputs[:, 1:2]
+    point = {
+        "a": jax.random.normal(jax.random.key(1), (3, 10)),
+        "b": jax.random.normal(jax.random.key(2), (10, 1)) / 10**0.5,
+    }
+    return lambda p: jnp.mean((jnp.tanh(inputs @ p["a"]) @ p["b"] - outputs) ** 2), point
+
+
+def test_the_index_is_that_of_the_hessian_at_the_point_by_either_method(beside):
+    dense = saddle.classify(*beside)
+    lanczos = saddle.classify(*beside, method="lanczos", num_eigenvalues=20)
+    assert dense.kind == lanczos.kind == Kind.NOT_STATIONARY
+    assert dense.index == lanczos.index == jnp.sum(dense.eigenvalues < -1e-3) == 18
+    np.testing.assert_allclose(dense.eigenvalue_tolerance, lanczos.eigenvalue_tolerance, rtol=1e-3)
+    # The doubt is about the kind alone: no sign here is that of a stationary point nearby.
+    assert dense.kind_tolerance > dense.eigenvalues[-1] / 2 > dense.eigenvalue_tolerance
+
+
+def test_doubt_leaves_the_kind_open_and_the_index_as_it_is():
+    def fun(x):
+        return x[0] ** 2 + x[1] ** 3
+
+    point = saddle.classify(fun, jnp.array([0.0, -0.01]), gradient_tolerance=1e-3)
+    assert (point.kind, point.index, point.nullity) == (Kind.DEGENERATE, 1, 0)
+    assert point.kantorovich > 1 / 4
+    assert point.kind_tolerance > 0.05 > point.eigenvalue_tolerance
+
+
+@jax.custom_vjp
+def ruled(x):
+    """Return a quadratic with curvatures -2, 2, ...: no forward mode, as its rule calls it."""
+    return jnp.sum(x**2) - 2 * x[0] ** 2
+
+
+ruled.defvjp(lambda x: (ruled(x), x), lambda x, g: (g * (2 * x).at[0].add(-4 * x[0]),))
+
+
+def test_rules_without_forward_mode_are_differentiated_backward_twice():
+    x = jnp.zeros(4)
+    for method in ("dense", "lanczos"):
+        point = saddle.classify(ruled, x, method=method)
+        assert (point.kind, point.index) == (Kind.STRICT_SADDLE, 1)
+        np.testing.assert_allclose(point.eigenvalues, [-2, 2, 2, 2], rtol=1e-5)
+    assert jnp.isnan(saddle.classify(ruled, x).hessian_lipschitz)
+    np.testing.assert_allclose(saddle.min_eigenvalue(ruled, x), -2, rtol=1e-6)
+    np.testing.assert_array_equal(saddle.hvp(ruled, x, x + 1), [-2, 2, 2, 2])
+    with pytest.raises(TypeError, match="order must be 2 for this fun: order 4 differentiates"):
+        saddle.classify(ruled, x, order=4)
+
+
+def test_rules_that_no_mode_differentiates_are_refused_in_one_sentence():
+    @jax.custom_vjp
+    def inner(x):
+        return x
+
+    def refuse(_, g):
+        raise NotImplementedError
+
+    inner.defvjp(lambda x: (x, None), refuse)
+
+    @jax.custom_vjp
+    def outer(x):
+        return jnp.sum(x**2)
+
+    outer.defvjp(lambda x: (outer(x), x), lambda x, g: (g * inner(2 * x),))
+    with pytest.raises(TypeError, match=r"no second derivative .* neither forward nor backward"):
+        saddle.classify(outer, jnp.ones(2))
+
+
 @pytest.mark.usefixtures("x64")
 def test_matrix_free_classification_brackets_the_smallest_eigenvalue():
     spectrum = jnp.concatenate([jnp.array([-1.0, -0.5]), jnp.linspace(3, 10, 198)])
@@ -299,3 +386,22 @@ def test_symmetries_of_other_shapes_are_refused():
         saddle.change_of_basis_null_space((jnp.eye(2),))
     with pytest.raises(ValueError, match="outgoing must have 2 columns"):
         saddle.rescaling_null_space(jnp.ones((2, 3)), jnp.ones(3))
+
+
+def test_a_point_is_printed_in_words():
+    def fun(x):
+        return x[0] ** 2 + x[1] ** 3 - x[1]
+
+    points = jnp.array([[0.0, -(3**-0.5)], [0.0, 3**-0.5], [1.0, 0.0]])
+    one = saddle.classify(fun, points[0])
+    assert one.name == "STRICT_SADDLE"
+    assert str(one).startswith("strict saddle, index 1, nullity 0\n  gradient norm")
+    assert "smallest eigenvalue  -3.4641" in str(one)
+    assert "strict saddle, index 1" in one._repr_html_()
+    batch = jax.vmap(partial(saddle.classify, fun))(points)
+    assert batch.name == ["STRICT_SADDLE", "MINIMUM", "NOT_STATIONARY"]
+    assert str(batch).startswith(
+        "3 points: 1 not stationary, 1 minimum, 1 strict saddle\n  0: strict"
+    )
+    # A tracer has no words, and printing it is no error.
+    jax.eval_shape(lambda x: len(str(saddle.classify(fun, x))), points[0])
