@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxopt_course._ravel import ravel
 
@@ -57,12 +58,12 @@ def product_of_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[Any, Ca
     """
     try:
         gradient, product = jax.linearize(jax.grad(fun), x)
-        jax.eval_shape(product, x)
+        # A rule that was called in a derivative shows only in what is linear: when it is run.
+        if not _holds(jax.make_jaxpr(product)(x).jaxpr, "custom_lin"):
+            return gradient, product
     except (TypeError, NotImplementedError) as error:
         if not is_forward_refused(error):
             raise
-    else:
-        return gradient, product
     try:
         gradient, pullback = jax.vjp(jax.grad(fun), x)
         jax.eval_shape(pullback, x)
@@ -180,3 +181,12 @@ def _half_widened(tree: Any) -> Any:
         return jnp.asarray(leaf, jnp.float32) if narrow else leaf
 
     return jax.tree.map(widened, tree)
+
+
+def _holds(jaxpr: Jaxpr, primitive: str) -> bool:
+    """Whether an equation of the jaxpr, or of one within it, is of the primitive of that name."""
+    return any(
+        equation.primitive.name == primitive
+        or any(_holds(inner, primitive) for inner in jaxprs_in_params(equation.params))
+        for equation in jaxpr.eqns
+    )

@@ -27,6 +27,7 @@ from jaxopt_course.saddle._objectives import (
     mean_over_batches,
 )
 from jaxopt_course.saddle._point import (
+    DerivativeCheck,
     Evidence,
     Kind,
     StationaryPoint,
@@ -61,6 +62,7 @@ from jaxopt_course.saddle._symmetries import (
 
 __all__ = [
     "Census",
+    "DerivativeCheck",
     "Eigenpairs",
     "EscapeRecord",
     "EscapeRuns",

@@ -296,6 +296,15 @@ class Verdict(NamedTuple):
     direction: jax.Array
 
 
+class WayDown(NamedTuple):
+    """A way on which f falls: whether it was seen, by how much, where to, and its direction."""
+
+    seen: jax.Array
+    fall: jax.Array
+    step: jax.Array
+    direction: jax.Array
+
+
 def judge_minimum(
     fun: Callable[[jax.Array], jax.Array],
     x: jax.Array,
@@ -305,7 +314,7 @@ def judge_minimum(
     regular: jax.Array,
     starts: jax.Array,
 ) -> Verdict:
-    """Ask whether the stationary point `x`, with positive semidefinite Hessian, is a minimum.
+    """Whether the stationary point `x`, with positive semidefinite Hessian, is a minimum.
 
     Args:
         fun: Function of a vector of shape (n,).
@@ -315,7 +324,11 @@ def judge_minimum(
         null: Shape (n,), bool; which eigenvalues count as zero.
         regular: Shape (n,), bool; which do not. Directions that are neither are left alone.
         starts: Directions in coordinates of the eigenvectors, shape (s, n).
+
+    Returns:
+        The verdict, with the evidence.
     """
+    # Coordinates along the eigenvectors, x being the origin, and the sizes that set the scale.
     dtype = x.dtype
     eps = float(jnp.finfo(dtype).eps)
     frame = Frame(
@@ -327,68 +340,52 @@ def judge_minimum(
     value = frame.value(origin)
     scale = 1 + jnp.max(jnp.abs(x))
     curvature = jnp.max(jnp.abs(eigenvalues))
+
+    # The smallest Taylor coefficients over the unit sphere of the null space.
     forms = extreme_forms(frame, starts)
+    cubic_at, quartic_at = jnp.argmin(forms.cubic), jnp.argmin(forms.quartic)
+    lowest, highest = forms.quartic[quartic_at], jnp.max(jnp.abs(forms.quartic))
 
-    def differences(points):
-        return jax.vmap(frame.value)(points) - value
-
-    # How far along each curve the bend is the smaller part of it.
+    # The smallest values on spheres in it. A curve is followed only as far as its bend is the
+    # smaller part of it.
     reach = _RADIUS * jnp.minimum(scale, _ratio(1.0, jnp.linalg.norm(forms.bend, axis=1)))
     radius = jnp.min(reach)
     sphere_radii = radius * 0.5 ** jnp.arange(NUM_SPHERES, dtype=dtype)
     spheres = jax.vmap(lambda form: minimise_on_spheres(frame, form, sphere_radii))(forms)
-    magnitude = jnp.abs(value) + curvature * scale**2
-    magnitude += jnp.max(jnp.abs(differences(radius * starts)))
-    visible = _VISIBLE * eps * magnitude
 
-    cubic_at, quartic_at = jnp.argmin(forms.cubic), jnp.argmin(forms.quartic)
-    lowest, highest = forms.quartic[quartic_at], jnp.max(jnp.abs(forms.quartic))
+    # What rounding hides: a difference of values below `visible`, a coefficient below its noise.
     # The gradient left along the null space leaves the position uncertain, and that the cubic.
+    magnitude = jnp.abs(value) + curvature * scale**2
+    magnitude += jnp.max(jnp.abs(jax.vmap(frame.value)(radius * starts) - value))
+    visible = _VISIBLE * eps * magnitude
     left = jnp.linalg.norm(frame.null * jax.grad(frame.value)(origin))
     cubic_noise = eps ** (2 / 3) * (curvature / scale + highest * scale)
     cubic_noise += 8 * jnp.cbrt(jnp.square(highest) * left)
     quartic_noise = eps**0.5 * (curvature / scale**2 + highest)
 
-    def descend(at, reach):
-        """Follow a form's curve to ever smaller distances; believe the last ones that show."""
-        form = jax.tree.map(lambda leaf: leaf[at], forms)
-        t = (reach * 0.5 ** jnp.arange(_CURVE_POINTS, dtype=dtype))[:, None]
-        points = t * form.direction[None] + t**2 / 2 * form.bend[None]
-        falls = differences(points)
-        shows = jnp.abs(falls) > visible
-        last = _CURVE_POINTS - 1 - jnp.argmax(shows[::-1])
-        down = jnp.any(shows) & (falls[last] < 0) & (falls[jnp.maximum(last - 1, 0)] < 0)
-        straight = frame.value(t[last] * form.direction) < value
-        best = points[jnp.argmin(falls)]
-        return down, jnp.min(falls), best, jnp.where(straight, form.direction, unit(best))
-
+    # Three ways down, of which the first that is seen counts: along the curve of the smallest cubic
+    # coefficient, no further than where the quartic one takes over; along that of the smallest
+    # quartic one; and from sphere to sphere, whatever the order.
     balance = 0.5 * _ratio(jnp.abs(forms.cubic[cubic_at]), jnp.abs(forms.quartic[cubic_at]))
-    by_cubic = descend(cubic_at, jnp.minimum(reach[cubic_at], balance))
-    by_quartic = descend(quartic_at, reach[quartic_at])
+    reach_of_cubic = jnp.minimum(reach[cubic_at], balance)
+    by_cubic = _along_curve(frame, forms, cubic_at, reach_of_cubic, visible)
+    by_quartic = _along_curve(frame, forms, quartic_at, reach[quartic_at], visible)
     by_spheres, slope = _power_law(spheres, sphere_radii, visible)
+    ways = [
+        by_cubic._replace(seen=by_cubic.seen & (forms.cubic[cubic_at] < -cubic_noise)),
+        by_quartic._replace(seen=by_quartic.seen & (lowest < -quartic_noise)),
+        by_spheres,
+    ]
+    seen, *parts = (jnp.stack(part) for part in zip(*ways, strict=True))
+    no, first = jnp.any(seen), jnp.argmax(seen)
+    descent, step, direction = (jnp.where(no, part[first], 0) for part in parts)
 
-    candidates = [by_cubic, by_quartic, by_spheres]
-    downs = jnp.stack(
-        [
-            by_cubic[0] & (forms.cubic[cubic_at] < -cubic_noise),
-            by_quartic[0] & (lowest < -quartic_noise),
-            by_spheres[0],
-        ]
-    )
-    no, first = jnp.any(downs), jnp.argmax(downs)
-    descent, step, direction = (
-        jnp.where(no, jnp.stack(part)[first], 0)
-        for part in zip(*(candidate[1:] for candidate in candidates), strict=True)
-    )
+    # No way down: a minimum if all quartic coefficients are positive, or nothing changes at all.
     no_cubic = jnp.max(jnp.abs(forms.cubic)) <= cubic_noise
     positive = no_cubic & (lowest > quartic_noise) & ~no
-    no_quartic = highest <= quartic_noise
-    flat = (
-        no_cubic
-        & no_quartic
-        & ~no
-        & _is_flat(frame, starts, radius, visible, _STEEP * eps * curvature * scale)
-    )
+    steep = _STEEP * eps * curvature * scale
+    flat = no_cubic & (highest <= quartic_noise) & ~no
+    flat = flat & _is_flat(frame, starts, radius, visible, steep)
     order = jnp.select([no, positive], [jnp.stack([3, 4, slope])[first], 4], 0)
     return Verdict(
         yes=positive | flat,
@@ -405,6 +402,28 @@ def judge_minimum(
     )
 
 
+def _along_curve(
+    frame: Frame, forms: Form, at: jax.Array, reach: jax.Array, visible: jax.Array
+) -> WayDown:
+    """The fall along the curve of one of the forms, followed to ever smaller distances.
+
+    It is seen if the two smallest distances at which anything shows both show a fall: further out
+    other terms have their say.
+    """
+    form = jax.tree.map(lambda leaf: leaf[at], forms)
+    value = frame.value(jnp.zeros_like(form.direction))
+    t = (reach * 0.5 ** jnp.arange(_CURVE_POINTS, dtype=value.dtype))[:, None]
+    points = t * form.direction[None] + t**2 / 2 * form.bend[None]
+    falls = jax.vmap(frame.value)(points) - value
+    shows = jnp.abs(falls) > visible
+    last = _CURVE_POINTS - 1 - jnp.argmax(shows[::-1])
+    seen = jnp.any(shows) & (falls[last] < 0) & (falls[jnp.maximum(last - 1, 0)] < 0)
+    # The straight direction is a way down only where its own values fall; else that to the lowest.
+    straight = frame.value(t[last] * form.direction) < value
+    best = points[jnp.argmin(falls)]
+    return WayDown(seen, jnp.min(falls), best, jnp.where(straight, form.direction, unit(best)))
+
+
 def _ratio(numerator: chex.Numeric, denominator: jax.Array) -> jax.Array:
     """Divide; x / 0 is infinity, without a NaN on the way."""
     zero = denominator == 0
@@ -413,8 +432,8 @@ def _ratio(numerator: chex.Numeric, denominator: jax.Array) -> jax.Array:
 
 def _power_law(
     spheres: tuple[jax.Array, jax.Array], radii: jax.Array, visible: jax.Array
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
-    """Find a start from which g - g(0) is negative on all spheres and goes like a power of radius.
+) -> tuple[WayDown, jax.Array]:
+    """The way down on which g - g(0) is negative on all spheres, like a power of the radius.
 
     A way down that begins at some distance only, as in `x**4 - 100 x**6`, does not go like a power.
     """
@@ -435,8 +454,10 @@ def _power_law(
     start = jnp.argmax(law)
     last = jnp.sum(shows[start]) - 1
     lowest = jnp.argmin(falls[start])
-    descent = jnp.any(law), falls[start, lowest], points[start, lowest], unit(points[start, last])
-    return descent, jnp.round((steepest + flattest)[start] / 2)
+    way = WayDown(
+        jnp.any(law), falls[start, lowest], points[start, lowest], unit(points[start, last])
+    )
+    return way, jnp.round((steepest + flattest)[start] / 2)
 
 
 def _is_flat(

@@ -19,7 +19,7 @@ Kantorovich and Akilov (1982), Functional Analysis, chapter XVIII.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _krylov
-from jaxopt_course.saddle._point import Kind
+from jaxopt_course.saddle._point import DerivativeCheck, Kind
 
 FlatFunction = Callable[[jax.Array], jax.Array]
 
@@ -36,6 +36,9 @@ FlatFunction = Callable[[jax.Array], jax.Array]
 _CHUNKED = 500
 # Random pairs of directions that estimate the size of the third derivative.
 _PROBES = 4
+# Directions in which derivatives are compared with differences, and how many rounding errors of
+# what is subtracted the two may be apart.
+_COMPARED, _ROUNDINGS = 4, 100
 # Largest Kantorovich number at which an eigenvalue's sign is believed.
 _TRUSTED = 0.25
 
@@ -215,6 +218,60 @@ def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
         if not _krylov.is_forward_refused(error):
             raise
         return jnp.full((), jnp.nan, x.dtype)
+
+
+def check_derivatives(
+    fun: FlatFunction, x: jax.Array, size: jax.Array, unravel: Callable[[jax.Array], Any]
+) -> DerivativeCheck:
+    """Derivatives of `fun` at `x` beside differences, in directions that are the same every time.
+
+    With central differences over h and h / 2, that of a smooth function over h / 2 is wrong by a
+    third of their distance; they may part by the whole of it, and by rounding. At a kink the
+    differences do not approach each other, or approach something else, and part by more.
+
+    Args:
+        fun: Function of a vector of shape (n,).
+        x: Where, shape (n,).
+        size: Scalar; |H|, as far as known.
+        unravel: From such a vector to the parameters.
+    """
+    eps = float(jnp.finfo(x.dtype).eps)
+    scale = 1 + jnp.max(jnp.abs(x))
+    step = eps ** (1 / 3) * scale
+    directions = jnp.asarray(unit_vectors(_COMPARED, x.size), x.dtype)
+    value_and_grad = jax.value_and_grad(fun)
+    value = jnp.abs(fun(x))
+    gradient, operator = _krylov.flat_hessian(fun, x)
+    slopes = size * scale + jnp.linalg.norm(gradient)
+
+    def differences(direction, step):
+        (up, upward), (down, downward) = (
+            value_and_grad(x + sign * step * direction) for sign in (1, -1)
+        )
+        return (up - down) / (2 * step), (upward - downward) / (2 * step)
+
+    def compare(direction):
+        slope, image = differences(direction, step)
+        finer_slope, finer_image = differences(direction, step / 2)
+        rounding = 2 * _ROUNDINGS * eps / step
+        apart = jnp.abs(finer_image - operator(direction))
+        return (
+            jnp.abs(finer_slope - gradient @ direction),
+            jnp.abs(slope - finer_slope) + rounding * (value + slopes * scale),
+            jnp.linalg.norm(apart),
+            jnp.linalg.norm(image - finer_image) + rounding * slopes,
+            apart,
+        )
+
+    slope, slope_allowed, image, image_allowed, apart = jax.lax.map(compare, directions)
+    return DerivativeCheck(
+        # Not ">": what is NaN does not agree.
+        gradient_agrees=jnp.all(slope <= slope_allowed),
+        hessian_agrees=jnp.all(image <= image_allowed),
+        gradient_difference=jnp.max(slope),
+        hessian_difference=jnp.max(image),
+        where=unravel(jnp.max(apart, axis=0)),
+    )
 
 
 def _kantorovich_numbers(

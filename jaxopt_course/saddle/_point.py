@@ -73,6 +73,52 @@ class Evidence:
 
 
 @flax.struct.dataclass
+class DerivativeCheck:
+    """Derivatives at a point, compared with differences along a few directions through it.
+
+    Where they part, automatic differentiation has given something other than the derivative, or
+    there is none: `jnp.abs` and `jnp.clip` at a kink, `jnp.linalg.det` of a matrix of corank 2, a
+    norm at 0, an eigenvalue that is repeated.
+
+    Attributes:
+        gradient_agrees: Whether the gradient is the limit of differences of values.
+        hessian_agrees: Whether the Hessian is that of differences of gradients.
+        gradient_difference: Largest distance of a slope from the difference of values.
+        hessian_difference: Largest norm of the distance of a Hessian-vector product from the
+            difference of gradients.
+        where: That distance for each parameter, a pytree like them: where it is largest is the part
+            of `fun` to look at.
+    """
+
+    gradient_agrees: jax.Array
+    hessian_agrees: jax.Array
+    gradient_difference: jax.Array
+    hessian_difference: jax.Array
+    where: Any
+
+    def _verdict(self) -> str:
+        """The comparison in words."""
+        parts = []
+        if not bool(self.gradient_agrees):
+            parts.append(
+                "the gradient parts from differences of values by "
+                f"{float(self.gradient_difference):.2g}"
+            )
+        if not bool(self.hessian_agrees):
+            apart = [
+                (np.max(np.nan_to_num(np.asarray(leaf), nan=np.inf), initial=0), path)
+                for path, leaf in jax.tree_util.tree_leaves_with_path(self.where)
+            ]
+            _, path = max(apart, key=lambda pair: pair[0])
+            at = f", most at x{jax.tree_util.keystr(path)}" if path else ""
+            parts.append(
+                "the Hessian parts from differences of gradients by "
+                f"{float(self.hessian_difference):.2g}{at}"
+            )
+        return " and ".join(parts) if parts else "agree with differences"
+
+
+@flax.struct.dataclass
 class StationaryPoint:
     """A classified point; under `vmap` every field has a leading axis.
 
@@ -117,6 +163,7 @@ class StationaryPoint:
         null_space_used: Whether directions of `null_space` were found flat and taken out.
         finite: Whether value, gradient and eigenvalues are finite.
         evidence: With `order=4` an `Evidence`, else None.
+        check: With `check=True` a `DerivativeCheck`, else None.
     """
 
     kind: jax.Array
@@ -139,6 +186,7 @@ class StationaryPoint:
     null_space_used: jax.Array
     finite: jax.Array
     evidence: Evidence | None = None
+    check: DerivativeCheck | None = None
 
     @property
     def name(self) -> Any:
@@ -230,6 +278,8 @@ class StationaryPoint:
             rows.append(("decided by", f"derivatives of order {int(self.evidence.order)}"))
         elif self.evidence is not None and bool(self.evidence.flat):
             rows.append(("decided by", "a value that is constant in all directions tried"))
+        if self.check is not None:
+            rows.append(("derivatives", self.check._verdict()))
         if not bool(self.finite):
             rows.append(("not finite", "the gradient or an eigenvalue is infinite or NaN"))
         return self._heading(), rows

@@ -388,6 +388,37 @@ def test_symmetries_of_other_shapes_are_refused():
         saddle.rescaling_null_space(jnp.ones((2, 3)), jnp.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("fun", "size", "gradient_agrees"),
+    [
+        (lambda x: jnp.sum(jnp.abs(x)) + x @ x, 2, False),
+        (lambda x: jnp.sum(jnp.clip(x, 0, 1) ** 2) + x @ x, 2, True),
+        (lambda x: jnp.linalg.det(x.reshape(4, 4) + jnp.diag(jnp.array([1, 1, 0, 0]))), 16, True),
+        (lambda x: jnp.linalg.norm(x) ** 2, 2, False),
+        (lambda x: jnp.linalg.eigvalsh(jnp.diag(1 + x))[-1], 2, False),
+        (lambda x: jnp.sum(jax.nn.soft_sign(x)), 2, True),
+    ],
+    ids=["abs", "clip", "det", "norm", "eigenvalue", "soft_sign"],
+)
+def test_checks_mark_points_where_autodiff_is_not_the_derivative(fun, size, gradient_agrees):
+    point = saddle.classify(fun, jnp.zeros(size), check=True)
+    assert not point.check.hessian_agrees
+    assert point.check.gradient_agrees == gradient_agrees
+    assert "parts from differences" in str(point)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_checks_pass_where_a_function_is_smooth(beside, dtype):
+    loss, point = beside
+    point = jax.tree.map(lambda leaf: leaf.astype(dtype), point)
+    for method in ("dense", "lanczos"):
+        check = saddle.classify(loss, point, method=method, check=True).check
+        assert check.gradient_agrees
+        assert check.hessian_agrees
+        assert jax.tree.map(jnp.shape, check.where) == jax.tree.map(jnp.shape, point)
+
+
 def test_a_point_is_printed_in_words():
     def fun(x):
         return x[0] ** 2 + x[1] ** 3 - x[1]
