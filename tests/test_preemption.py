@@ -86,7 +86,7 @@ def test_training_works_in_other_threads_than_the_main_one(tmp_path):
 def test_a_terminated_process_exits_with_its_own_status():
     code = """
 import os, signal
-from jaxopt_course._preemption import deferred
+from jaxopt_course._engine._preemption import deferred
 with deferred(True) as came:
     os.kill(os.getpid(), signal.SIGTERM)
     print("finished the epoch", came())

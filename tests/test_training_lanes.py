@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_course._engine import _memory as memory
+from jaxopt_course._engine import _compiled as memory
 from tests import spirals_batch
 from tests.own_processes import run_together
 

@@ -53,7 +53,7 @@ def agree(decision: bool) -> bool:
         return decision
     from jax.experimental import multihost_utils
 
-    from jaxopt_course._processes import wait_for_all
+    from jaxopt_course._engine._processes import wait_for_all
 
     wait_for_all("experiments.agree")
     return bool(multihost_utils.broadcast_one_to_all(decision))

@@ -20,14 +20,15 @@ a file:
 
     loop         programs, queues, lanes, and the compiled loop: step, retire, refill
     recording    a program that records another
-    compiled     for which shapes the loop is compiled, what it needs
-    crews        what drives it: a thread a device, interruption, memory
-    reports      what crews report, and how the main thread comes by it
+    compiled     for which shapes the loop is compiled, what it needs of memory
+    crews        what drives it: a thread a device, interruption, reports
     batch        a whole batch: how it is executed, its share of the runs, gathering
     checkpoints  on disk: two kept, whole or not at all, healed where damaged
     manifest     what a checkpoint says, and which files belong to it
     lock         one process at a time in a folder
     files        durable, with checksums
     arrays       trees as NumPy archives
-    memory       what a program needs, asked before it runs
+    about        what must agree between a checkpoint and what continues it
+    preemption   SIGTERM as a request to stop
+    processes    that work together under `jax.distributed`
 """

@@ -15,7 +15,6 @@ import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -24,10 +23,11 @@ from jaxopt_course._checks import (
     is_key,
     is_traced,
 )
+from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._checkpoints import RunCheckpoints, stored_parts
 from jaxopt_course._engine._crews import Engine, Rows, concatenate
 from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
-from jaxopt_course._processes import wait_for_all
+from jaxopt_course._engine._processes import wait_for_all
 from jaxopt_course._tracing import digest_of, settings
 
 _FORMAT = 3

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_course._continued import check_about
 from jaxopt_course._engine import _arrays as _arrays
 from jaxopt_course._engine import _files as files
 from jaxopt_course._engine import _manifest as _manifest
+from jaxopt_course._engine._about import check_about
 from jaxopt_course._engine._crews import Crew, Engine, Rows
 from jaxopt_course._engine._files import Damaged, Stamp
 from jaxopt_course._engine._lock import locked, unwritable

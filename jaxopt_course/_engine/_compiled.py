@@ -1,13 +1,13 @@
-"""The loop of a batch as it is compiled: for which shapes, what it needs, a call of it."""
+"""The loop of a batch as it is compiled: for which shapes, what it needs of memory, its call."""
 
 import functools
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxopt_course._engine._loop import (
-    IDLE,
     Ended,
     Lanes,
     Program,
@@ -15,12 +15,99 @@ from jaxopt_course._engine._loop import (
     advance,
     idle_shapes,
     places,
-    zeros,
+    zeros_of,
 )
-from jaxopt_course._engine._memory import Needs, check_that_it_fits, needs_of
 
 _KEPT = 64
 """How many compiled loops are kept."""
+
+
+class Needs(NamedTuple):
+    """What a compiled program needs.
+
+    Attributes:
+        bytes: Of memory, for arguments, results and temporary arrays; None if it is not known.
+        every_core: Whether it is to run on one CPU device only. LAPACK's batches are divided among
+            the threads that all CPU devices of a process share, and each waits, in one of them, for
+            its parts: with as many devices at work as there are threads, all wait for ever.
+    """
+
+    bytes: int | None
+    every_core: bool
+
+
+def needs_of(compiled: jax.stages.Compiled) -> Needs:
+    """Return what its compiler says a program needs."""
+    every_core = 'custom_call_target="lapack_' in (compiled.as_text() or "")  # On CPUs only.
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return Needs(None, every_core)  # Not every platform's compiler says.
+    size = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    return Needs(size, every_core)
+
+
+def check_that_it_fits(
+    needed: int | None, lanes: int, device: jax.Device, free: float | None = None
+) -> None:
+    """Raise MemoryError if a program needs more memory than is free.
+
+    All it needs is counted as growing with the lanes, so what is said to fit does fit.
+
+    Args:
+        needed: What it needs in bytes, None if that is not known.
+        lanes: Over how many lanes it runs.
+        device: Where.
+        free: Free memory in bytes; by default asked of the device.
+
+    Raises:
+        MemoryError: With the number of lanes that would fit.
+    """
+    free = _free_bytes(device) if free is None else free
+    if needed is None or free is None or needed <= free:
+        return
+    fitting = int(lanes * free / needed)
+    cure = (
+        f"lanes={2 ** (fitting.bit_length() - 1)} would fit"
+        if fitting
+        else "not even one lane would fit: record less, or evaluate the objective in batches"
+    )
+    raise MemoryError(
+        f"lanes={lanes} need {needed / 2**30:.3g} GiB on {device}, of which {free / 2**30:.3g} GiB "
+        f"are free; {cure}"
+    )
+
+
+def _free_bytes(device: jax.Device) -> float | None:
+    """Return how much memory a device has left, None if it does not say."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return _free_host_bytes() if device.platform == "cpu" else None
+
+
+def _free_host_bytes() -> float | None:
+    """Return what Linux says is available; None elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    return min(1024 * available, _group_bytes())
+
+
+def _group_bytes() -> float:
+    """Return what the control group of this process, a container say, still allows."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        return max(int(limit) - int(used), 0)
+    except (OSError, ValueError):  # There is none, or its limit is "max".
+        return float("inf")
 
 
 class CompiledLoop:
@@ -50,9 +137,12 @@ class CompiledLoop:
 
     def idle_lanes(self) -> Lanes:
         """Return lanes without runs, on the host."""
+        return zeros_of(self._idle)
+
+    @functools.cached_property
+    def _idle(self) -> Lanes:
         leaves, structure = jax.tree.flatten(_on(None, (self.program, self._start)))
-        lanes = jax.tree.map(zeros, _idle(structure, tuple(leaves)))
-        return lanes._replace(reason=np.full_like(lanes.reason, IDLE))
+        return _idle(structure, tuple(leaves))
 
     def no_rows(self) -> dict[str, Any]:
         """Return what is kept of no runs at all."""
@@ -73,7 +163,7 @@ class CompiledLoop:
         )
         number: Any = jax.ShapeDtypeStruct((), np.int32)
         queue = Queue(starts, first=number, head=number, size=number)
-        return _on(device, (self.idle_lanes(), queue))
+        return _on(device, (self._idle, queue))
 
     def needs(self, device: jax.Device) -> Needs:
         """Return what it needs on a device; compiled here, it is not compiled again when called."""

@@ -5,13 +5,18 @@ block is through it is dealt the next. Between two calls of the compiled loop (a
 or so) a crew hands over the runs that have ended, and can be stopped. Stopped crews, the number of
 the next run to deal and the results so far are all there is to save: whoever takes the crews up
 again, on as many devices as there are then, computes what would have been computed.
+
+Callbacks are called in the main thread, where Ctrl-C and signal handlers act and where notebooks
+draw. A crew that has something to report waits until it was taken: what was seen is in step with
+what is computed, and reports do not pile up.
 """
 
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +24,6 @@ import numpy as np
 
 from jaxopt_course._engine._compiled import CompiledLoop
 from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue
-from jaxopt_course._engine._reports import Listener, Reports
 
 Source = Callable[[int, int], Any]
 """From the number of the first run and how many to starts, the runs being the first axis. Behind
@@ -29,6 +33,8 @@ Observe = Callable[[Lanes, Rows], Any]
 
 _SECONDS_A_CALL = 0.25
 _MOST_STEPS = 2**31 - 1
+_SECONDS_A_LOOK = 0.05
+"""After which a crew that waits looks whether anybody still listens."""
 
 
 class Progress(NamedTuple):
@@ -58,6 +64,61 @@ class Crew:
     lanes: Lanes | None
     waiting: range
     under_way: int
+
+
+class Listener:
+    """A callback, if there is one; once it has raised it is not called again."""
+
+    def __init__(self, callback: Callable[..., Any] | None) -> None:
+        """Call nothing yet."""
+        self._callback = callback
+
+    def tell(self, *news: Any) -> None:
+        """Call it."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback(*news)
+        self._callback = callback
+
+
+class Reports:
+    """From the crews to the main thread."""
+
+    def __init__(self) -> None:
+        """Nothing is reported yet."""
+        self._waiting: SimpleQueue[tuple[Any, threading.Event] | None] = SimpleQueue()
+        self._closed = threading.Event()
+
+    def hand_in(self, report: Any) -> None:
+        """Wait, in a crew's thread, until the report was taken or nobody listens any more."""
+        taken = threading.Event()
+        self._waiting.put((report, taken))
+        while not (taken.wait(_SECONDS_A_LOOK) or self._closed.is_set()):
+            pass
+
+    def wake(self, *_: Any) -> None:
+        """Let the main thread look, though there is nothing to report."""
+        self._waiting.put(None)
+
+    def close(self) -> None:
+        """Let no crew wait any more."""
+        self._closed.set()
+
+    def take(self, timeout: float | None) -> Iterator[Any]:
+        """Yield a report if there is one within `timeout` seconds; its crew goes on after that."""
+        try:
+            found = self._waiting.get(timeout=timeout)
+        except Empty:
+            return
+        if found is not None:
+            report, taken = found
+            yield report
+            taken.set()
+
+    def rest(self) -> Iterator[Any]:
+        """Yield what was handed in and not taken."""
+        while not self._waiting.empty():
+            yield from self.take(0)
 
 
 class Engine:
@@ -99,7 +160,9 @@ class Engine:
         self.crews: list[Crew] = []
         self.rows: list[Rows] = []
         self._program, self._source, self._devices = program, source, devices
+        self._at_work = len(devices)
         self._loop = CompiledLoop(program, source(runs.start, 1), long_steps=long_steps)
+        self._at_leisure = at_leisure
         self._first_budget = 1024 if at_leisure else 16
         if long_steps or observe is not None:
             self._first_budget = 1
@@ -161,20 +224,25 @@ class Engine:
             return late or self._bytes >= most_bytes or stop() or self._stop.is_set()
 
         self._stop.clear()
+        resting, self.crews = self.crews, []
+        devices = self._devices_at_work()
+        self._at_work = len(devices)
+        if self._at_leisure and len(devices) == 1:
+            # Nobody is told anything, and what an exception interrupts nobody takes up again.
+            self._labour(devices[0], resting, enough)
+            self.crews += resting
+            return
         # Configuration that holds in a `with` holds in its thread alone: carry it over.
         x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
         precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
-        resting, self.crews = self.crews, []
         reports = self._reports = Reports()
         listener = Listener(callback)
 
         def labour(device: jax.Device) -> None:
             with jax.enable_x64(x64), jax.default_matmul_precision(precision):
-                while not enough() and (crew := self._next_crew(resting, device)) is not None:
-                    self._employ(crew, device, enough)
+                self._labour(device, resting, enough)
 
         # A thread a device, as a call on a CPU does its work before it returns.
-        devices = self._devices_at_work()
         with ThreadPoolExecutor(len(devices)) as threads:
             pending = {threads.submit(labour, device) for device in devices}
             for future in pending:
@@ -195,6 +263,11 @@ class Engine:
                 self.crews += resting
                 for observed in reports.rest():
                     listener.tell(self.progress, observed)
+
+    def _labour(self, device: jax.Device, resting: list[Crew], enough: Callable[[], bool]) -> None:
+        """Employ one crew after the other on a device."""
+        while not enough() and (crew := self._next_crew(resting, device)) is not None:
+            self._employ(crew, device, enough)
 
     def _devices_at_work(self) -> tuple[jax.Device, ...]:
         """Return as many devices as there is work for."""
@@ -217,7 +290,7 @@ class Engine:
         """Let a crew work until it has nothing to do or has to stop."""
         lanes = self._loop.idle_lanes() if crew.lanes is None else crew.lanes
         crew.lanes, program = jax.device_put((lanes, self._program), device)
-        budget, queue, calls = self._first_budget, None, 0
+        budget, queue = self._first_budget, None
         while True:
             if not crew.waiting and (dealt := self._deal()):
                 crew.waiting, queue = dealt, None
@@ -238,18 +311,18 @@ class Engine:
             begun, rows = int(head) - before, self._keep(ended)
             crew.waiting = crew.waiting[begun:]
             crew.under_way += begun - len(rows["run"])
-            calls += 1
             if self._observe is not None:
                 if int(ended.steps):
                     self._reports.hand_in(self._observe(crew.lanes, rows))
-            elif calls > 1 and int(ended.steps) == budget:  # The first call may have compiled.
+            elif int(ended.steps) == budget:  # It was compiled before, to see what it needs.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
 
     def _deal(self) -> range:
         """Take the next runs: fewer towards the end, so that no device is without."""
         with self._lock:
-            share = (self.runs.stop - self.next) // (2 * len(self._devices))
+            left = self.runs.stop - self.next
+            share = left if self._at_work == 1 else left // (2 * self._at_work)
             most = min(max(share, self._program.lanes), self._loop.size)
             dealt = range(self.next, min(self.next + most, self.runs.stop))
             self.next = dealt.stop

@@ -5,6 +5,7 @@ ended leaves its lane, and the next of the queue takes it over, within the compi
 more than a sixteenth of the lanes are free.
 """
 
+import functools
 import math
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -117,8 +118,13 @@ class Ended(NamedTuple):
 
 def idle_lanes(program: Program, start: Any) -> Lanes:
     """Return lanes without runs, on the host; `start` is that of any run, which shapes them."""
-    return jax.tree.map(zeros, idle_shapes(program, start))._replace(
-        reason=np.full(program.lanes, IDLE, np.int32)
+    return zeros_of(idle_shapes(program, start))
+
+
+def zeros_of(shapes: Lanes) -> Lanes:
+    """Return lanes of such shapes without runs, on the host."""
+    return jax.tree.map(_zeros, shapes)._replace(
+        reason=np.full(shapes.reason.shape, IDLE, np.int32)
     )
 
 
@@ -137,19 +143,24 @@ def idle_shapes(program: Program, start: Any) -> Lanes:
     return Lanes(run=number, reason=number, state=jax.eval_shape(begin, program, start))
 
 
-def zeros(shape: jax.ShapeDtypeStruct) -> Any:
-    """Return an array of zeros on the host, or keys."""
+def _zeros(shape: jax.ShapeDtypeStruct) -> Any:
     if not is_key(shape):
         return np.zeros(shape.shape, shape.dtype)
+    bits, generator = key_layout(shape.dtype)
+    zeros: Any = np.zeros((*shape.shape, *bits.shape), bits.dtype)
+    return jax.random.wrap_key_data(zeros, impl=generator)
+
+
+@functools.lru_cache
+def key_layout(dtype: Any) -> tuple[jax.ShapeDtypeStruct, Any]:
+    """Return what the data of a key look like, and of which generator the key is."""
     generators: list[Any] = []
 
     def look(key: jax.Array) -> jax.Array:
         generators.append(jax.random.key_impl(key))
         return jax.random.key_data(key)
 
-    data = jax.eval_shape(look, shape)
-    bits: Any = np.zeros(data.shape, data.dtype)
-    return jax.random.wrap_key_data(bits, impl=generators[0])
+    return jax.eval_shape(look, jax.ShapeDtypeStruct((), dtype)), generators[0]
 
 
 def places(program: Program, start: Any) -> tuple[int, int]:

@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -37,6 +36,7 @@ from jaxopt_course._checks import (
     is_traced,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress, Rows
 from jaxopt_course._engine._recording import Recorder

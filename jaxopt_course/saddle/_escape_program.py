@@ -22,7 +22,7 @@ import optax
 
 from jaxopt_course._batching import lane_axis, update_where
 from jaxopt_course._checks import is_key
-from jaxopt_course._engine._loop import RUNNING
+from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._tracing import Traced, digest_of, fingerprint, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.saddle._stop import Stop
@@ -403,7 +403,7 @@ def key_for(optimizer: Optimizer, keys: Any) -> Any:
     """Return any key of the kind of `keys` if the optimizer asks for one, else None."""
     if is_optimizer(optimizer):
         return None
-    bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct((), keys.dtype))
+    bits, generator = key_layout(keys.dtype)
     # Not `jax.random.key`, for which a program would have to be compiled.
     zeros: Any = np.zeros(bits.shape, bits.dtype)
-    return jax.random.wrap_key_data(zeros, impl=jax.random.key_impl(keys))
+    return jax.random.wrap_key_data(zeros, impl=generator)

@@ -25,7 +25,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
@@ -39,6 +38,7 @@ from jaxopt_course._checks import (
     is_traced,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course._tracing import trace, trace_objective

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course._checks import (
     check_count,
     check_key,
@@ -28,6 +27,7 @@ from jaxopt_course._checks import (
     check_real_floating,
 )
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress

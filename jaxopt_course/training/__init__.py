@@ -1,7 +1,7 @@
 """Minibatch training of networks: many seeds and hyperparameters in one compiled program."""
 
 from jaxopt_course import _exports
-from jaxopt_course._preemption import Preempted
+from jaxopt_course._engine._preemption import Preempted
 from jaxopt_course.training._combinations import (
     Grid,
     grid,

@@ -24,7 +24,6 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import _preemption as preemption
 from jaxopt_course import transforms
 from jaxopt_course._checks import (
     check_callable,
@@ -33,6 +32,7 @@ from jaxopt_course._checks import (
     check_key,
     check_number,
 )
+from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages

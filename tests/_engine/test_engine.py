@@ -12,8 +12,8 @@ import pytest
 
 from jaxopt_course import saddle, transforms
 from jaxopt_course._engine import _batch as batch
+from jaxopt_course._engine import _compiled as memory
 from jaxopt_course._engine import _crews as crews
-from jaxopt_course._engine import _memory as memory
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle import Stop
 from jaxopt_course.saddle._escape_program import Limits, Start, trace_program

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from jaxopt_course._engine._reports import Listener, Reports
+from jaxopt_course._engine._crews import Listener, Reports
 
 
 def hand_in(reports, *news):
