@@ -144,6 +144,8 @@ def trace_rule(
         calls.append(params)
         return fun(params)
 
+    value_fn.is_deterministic = True  # pyrefly: ignore[missing-attribute]
+
     def rule(key: Any) -> optax.GradientTransformationExtraArgs:
         return optimizer_of(optimizer, key)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
+from jaxopt_course._tracing import trace_objective
 from jaxopt_course.transforms._protocol import Filling, has_masked
 
 
@@ -35,7 +36,7 @@ def objective(
 
     Raises:
         ValueError: if params or the objective is missing, the updates are not like the params, or a
-            mask has taken params away that the objective needs.
+            mask has taken params away that the objective needs, or two traces of it differ.
         TypeError: if a parameter or an update is not a real floating array.
     """
     fun = extra_args.get("obj_fn") if value_fn is None else value_fn
@@ -67,6 +68,8 @@ def objective(
         check_value("value_fn", out)
         return out
 
+    if not getattr(fun, "is_deterministic", False):  # Whoever says so has looked.
+        trace_objective("value_fn", value, params)
     return value
 
 

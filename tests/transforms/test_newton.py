@@ -153,3 +153,12 @@ def test_matrix_free_rules_train_a_network_of_100_000_parameters_in_10_steps(opt
     for _ in range(10):
         params, state = step(params, state, inputs, labels)
     assert float(loss(params, inputs, labels)) < bound
+
+
+def test_an_objective_that_draws_is_refused():
+    rng = np.random.default_rng(0)
+    noisy = lambda x: jnp.sum((x - rng.normal(size=2)) ** 2)  # noqa: E731
+    newton = transforms.newton()
+    x = jnp.ones(2)
+    with pytest.raises(ValueError, match="value_fn must be deterministic, but two evaluations"):
+        newton.update(x, newton.init(x), x, value_fn=noisy)
