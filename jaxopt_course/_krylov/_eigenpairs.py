@@ -20,8 +20,9 @@ of every basis, so that all else is orthogonal to them, and the search is one on
 Wu and Simon (2000), https://doi.org/10.1137/S0895479898334605.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,7 @@ def extreme_eigenpairs(
     check_copies: bool = True,
     inner_by_sign: bool = False,
     locked: jax.Array | None = None,
+    report: Callable[[Any, Any], Any] | None = None,
 ) -> Eigenpairs:
     """Find the smallest and largest eigenvalues of `operator` with their vectors.
 
@@ -129,6 +131,8 @@ def extreme_eigenpairs(
         locked: Shape (l, n), orthonormal rows, or zero ones, which lock nothing: the search is
             made in their orthogonal complement, for P A P with P the projector onto it. None for
             the whole space.
+        report: Called on the host after every restart with the products so far and the largest
+            residual estimate of a wanted pair, relative to the largest |Ritz value|.
 
     Returns:
         The pairs. Under `vmap`, every run takes as many products as the slowest.
@@ -174,6 +178,7 @@ def extreme_eigenpairs(
             check_copies=check_copies,
             inner_by_sign=inner_by_sign,
             locked=locked,
+            report=report,
         )
         products = basis_size + search.cycles * (basis_size - sum(_kept_per_end(ends, basis_size)))
         norm_seen = jnp.max(jnp.abs(search.values))
@@ -215,6 +220,7 @@ def _restarted_lanczos(
     check_copies: bool,
     inner_by_sign: bool,
     locked: jax.Array,
+    report: Callable[[Any, Any], Any] | None,
 ) -> _Search:
     """Run Lanczos and restart it until the wanted pairs have converged.
 
@@ -229,6 +235,7 @@ def _restarted_lanczos(
         check_copies: Whether to search again for copies of multiple eigenvalues.
         inner_by_sign: As in `extreme_eigenpairs`.
         locked: Shape (l, n), rows orthonormal or zero, in front of every basis.
+        report: As in `extreme_eigenpairs`.
 
     Returns:
         The last state; the Ritz pairs are those of its basis behind the locked rows.
@@ -250,6 +257,10 @@ def _restarted_lanczos(
         if inner_by_sign:
             allowed = jnp.where(outermost, allowed, jnp.maximum(allowed, _SIGN * jnp.abs(wanted)))
         converged = jnp.all(estimates <= allowed)
+        if report is not None:
+            products = basis_size + search.cycles * (basis_size - sum(kept))
+            worst = jnp.max(estimates) / jnp.where(scale > 0, scale, 1)
+            jax.debug.callback(report, products, worst)
         unchanged = jnp.all(jnp.abs(wanted - search.known) <= allowed)
         in_check = search.first_cycles >= 0
         # A copy takes about as long to find as the original did: the check lasts as long.

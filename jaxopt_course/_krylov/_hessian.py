@@ -100,7 +100,12 @@ def hvp(fun: Callable[[Any], jax.Array], x: Any, v: Any) -> Any:
         if not is_forward_refused(error):
             raise
         product = product_of_hessian(fun, at)[1](along)
-    return jax.tree.map(lambda out, leaf: out.astype(jnp.result_type(leaf)), product, x)
+
+    def rounded(out: jax.Array, leaf: Any) -> jax.Array:
+        dtype = jnp.result_type(leaf)
+        return out if out.dtype == dtype else out.astype(dtype)
+
+    return jax.tree.map(rounded, product, x)
 
 
 def flatten(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:

@@ -11,6 +11,7 @@ What a point is, where the others are, how curved it is there, and how runs leav
 from jaxopt_course import _exports
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course.saddle._curvature import (
+    CurvatureProgress,
     Eigenpairs,
     extreme_eigenpairs,
     gauss_newton_product,
@@ -62,6 +63,7 @@ from jaxopt_course.saddle._symmetries import (
 
 __all__ = [
     "Census",
+    "CurvatureProgress",
     "DerivativeCheck",
     "Eigenpairs",
     "EscapeRecord",

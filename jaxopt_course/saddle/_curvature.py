@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
+    check_callable,
     check_count,
     check_key,
     check_non_negative,
@@ -69,6 +70,32 @@ class Eigenpairs:
     precision_floor: jax.Array
     num_products: jax.Array
     finite: jax.Array
+
+
+class CurvatureProgress(NamedTuple):
+    """How far a computation with many Hessian-vector products has come.
+
+    Attributes:
+        products: Products so far.
+        at_most: Products after which it ends at the latest.
+        residual: Largest residual norm, by estimate, of a pair that is sought, relative to the
+            Hessian's size: the search ends when it is within tolerance. NaN where nothing is.
+    """
+
+    products: int
+    at_most: int
+    residual: float
+
+
+def reporter(
+    callback: Callable[[CurvatureProgress], Any], at_most: int
+) -> Callable[[Any, Any], None]:
+    """What compiled code calls with arrays, for a callback that takes a `CurvatureProgress`."""
+
+    def report(products: Any, residual: Any) -> None:
+        callback(CurvatureProgress(int(products), at_most, float(residual)))
+
+    return report
 
 
 def hvp(fun: Callable[[Any], jax.Array], x: chex.ArrayTree, v: chex.ArrayTree) -> chex.ArrayTree:
@@ -144,6 +171,7 @@ def extreme_eigenpairs(
     basis_size: int | None = None,
     max_products: int = 2_000,
     check_copies: bool = True,
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> Eigenpairs:
     """Find the smallest or largest eigenvalues of the Hessian, or both in one search.
 
@@ -159,10 +187,12 @@ def extreme_eigenpairs(
         key: Typed PRNG key; the same key gives the same result.
         tolerance: Residual norm to reach, relative to |A|; eps^0.6 of the dtype by default (4e-10
             in float64, 7e-5 in float32).
-        basis_size: Vectors of n numbers kept; by default 20 more than twice the pairs.
+        basis_size: Vectors of n numbers kept; by default 20 more than twice the pairs. The memory
+            is that of about three times as many, beside that of a product.
         max_products: Products at which the restarts end at the latest.
         check_copies: Whether to search again for missing copies of multiple eigenvalues, for about
             twice the products.
+        callback: Called on the host after every restart with a `CurvatureProgress`.
 
     Returns:
         The pairs, their residuals, and what the precision allowed.
@@ -183,6 +213,7 @@ def extreme_eigenpairs(
     check_one_of(("smallest", "largest", "both"), which=which)
     check_key(key=key)
     check_non_negative(tolerance=tolerance, optional=True)
+    check_callable(callback=callback, optional=True)
     zero, operator, unravel = curvature_operator(fun, x)
     smallest = k if which != "largest" else 0
     largest = k if which != "smallest" else 0
@@ -204,6 +235,7 @@ def extreme_eigenpairs(
         # A restart replaces two thirds of the rows that are not wanted.
         max_restarts=max(3 * (max_products - rows) // (2 * max(rows - wanted, 1)), 0),
         check_copies=check_copies,
+        report=None if callback is None else reporter(callback, max_products),
     )
     if isinstance(pairs.evidence, _krylov.Projection):
         floor = _krylov.rounding_level(pairs.evidence.projected)

@@ -85,7 +85,7 @@ class EscapeRuns:
         value: Value there.
         gradient_norm: Gradient norm there.
         steps: Steps taken until then, int32.
-        reason: A `Stop` as int32; `Stop(int(runs.reason[0])).name` reads well.
+        reason: A `Stop` as int32; `runs.counts()` says how often each occurs.
         record: An `EscapeRecord`, or None if none was asked for.
     """
 
@@ -95,6 +95,11 @@ class EscapeRuns:
     steps: jax.Array
     reason: jax.Array
     record: EscapeRecord | None
+
+    def counts(self) -> dict[str, int]:
+        """How many runs ended for which reason, by the names of `Stop`, those that occur."""
+        reasons = np.asarray(self.reason)
+        return {stop.name: int(np.sum(reasons == stop)) for stop in Stop if stop in reasons}
 
 
 @preemption.watched_with("checkpoint")
@@ -181,8 +186,8 @@ def escape(
         >>> fun = lambda x: x[0] ** 2 - x[1] ** 2
         >>> runs = escape(fun, optax.sgd(0.1), jnp.array([[1.0, 1e-3]]), max_steps=100,
         ...               target_value=-1.0)
-        >>> Stop(int(runs.reason[0])).name, int(runs.steps[0])
-        ('TARGET_VALUE', 38)
+        >>> runs.counts(), int(runs.steps[0])
+        ({'TARGET_VALUE': 1}, 38)
     """
     check_rule(optimizer)
     runs = _check_batch(starts, keys, optimizer)

@@ -25,6 +25,7 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxopt_course import _krylov
 from jaxopt_course._streams import stream
+from jaxopt_course.saddle._curvature import CurvatureProgress, reporter
 from jaxopt_course.saddle._dense import oriented, orthonormal_rows
 from jaxopt_course.saddle._point import Kind, StationaryPoint
 
@@ -79,6 +80,7 @@ def smallest_spectrum(
     null_basis: jax.Array | None = None,
     check_copies: bool | None = None,
     inner_by_sign: bool = False,
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> SmallestSpectrum:
     """Find the k smallest eigenvalues of the Hessian of `fun` at `x`, and what can be below them.
 
@@ -99,6 +101,7 @@ def smallest_spectrum(
             twice the products. By default only for k > 1: the smallest value itself is right
             without.
         inner_by_sign: Whether of all but the smallest the sign is enough.
+        callback: Called on the host after every restart.
 
     Returns:
         The eigenpairs and the bounds.
@@ -143,6 +146,7 @@ def smallest_spectrum(
         check_copies=k > 1 if check_copies is None else check_copies,
         inner_by_sign=inner_by_sign,
         locked=null_basis,
+        report=None if callback is None else reporter(callback, max_products),
     )
     # Rows of `null_basis` lower the dimension, and raise the bounds by nothing to speak of.
     return _judged(pairs, flat.size, failure_probability)
@@ -197,6 +201,7 @@ def classify_matrix_free(
     key: jax.Array,
     num_eigenvalues: int,
     failure_probability: float,
+    callback: Callable[[CurvatureProgress], Any] | None,
 ) -> StationaryPoint:
     """Do what `classify` does; `x` is a vector, and `directions` maps it to vectors, (k, n)."""
     eps = float(jnp.finfo(x.dtype).eps)
@@ -221,6 +226,7 @@ def classify_matrix_free(
         failure_probability=failure_probability,
         null_basis=basis,
         inner_by_sign=True,
+        callback=callback,
     )
     values = found.eigenvalues
     size = jnp.maximum(jnp.max(jnp.abs(values)), jnp.abs(found.largest))

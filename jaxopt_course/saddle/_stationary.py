@@ -30,6 +30,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _batching, _krylov
 from jaxopt_course._checks import (
+    check_callable,
     check_count,
     check_flag,
     check_key,
@@ -38,6 +39,7 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
+from jaxopt_course.saddle._curvature import CurvatureProgress
 from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle._dense import (
     check_derivatives,
@@ -77,6 +79,7 @@ def classify(
     failure_probability: float = 1e-3,
     num_starts: int = 16,
     check: bool = False,
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> StationaryPoint:
     """Tell what kind of point `x` is.
 
@@ -117,6 +120,7 @@ def classify(
         check: Whether to compare gradient and Hessian with differences of values and of gradients
             in four directions, for 16 gradients more. `point.check` says where they part: there the
             Hessian is not what it is taken for.
+        callback: Called on the host with a `CurvatureProgress` after every restart, matrix-free.
 
     Returns:
         A `StationaryPoint`. A point that is not stationary is NOT_STATIONARY, its other fields
@@ -150,6 +154,7 @@ def classify(
     check_one_of(("auto", "dense", "lanczos"), method=method)
     check_count(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
     check_flag(check=check)
+    check_callable(callback=callback, optional=True)
     if order == 4 and method == "lanczos":
         raise ValueError('method must be "dense" for order=4, which needs the whole null space')
     check_key(key=key, optional=True)
@@ -166,6 +171,7 @@ def classify(
         failure_probability=failure_probability,
         num_starts=num_starts,
         check=check,
+        callback=callback,
     )
 
 
@@ -184,6 +190,7 @@ def classify_unchecked(
     num_starts: int = 16,
     count_doubtful: bool = True,
     check: bool = False,
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> StationaryPoint:
     """`classify` without the checks: a search that classifies many points inspects `fun` once.
 
@@ -212,6 +219,7 @@ def classify_unchecked(
             key=stream(jax.random.key(0) if key is None else key, "classify"),
             num_eigenvalues=min(num_eigenvalues, flat.size),
             failure_probability=failure_probability,
+            callback=callback,
         )
     else:
         point = _classify_dense(

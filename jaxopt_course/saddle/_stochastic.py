@@ -43,6 +43,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
+    check_callable,
     check_count,
     check_integer,
     check_key,
@@ -50,7 +51,7 @@ from jaxopt_course._checks import (
     check_positive,
 )
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._curvature import curvature_operator
+from jaxopt_course.saddle._curvature import CurvatureProgress, curvature_operator, reporter
 
 Operator = Callable[[jax.Array], jax.Array]
 
@@ -80,6 +81,7 @@ def trace(
     num_probes: int,
     key: jax.Array,
     method: Literal["hutchinson", "hutch++"] = "hutchinson",
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> Estimate:
     """Estimate the trace of the Hessian of `fun` at `x`.
 
@@ -91,6 +93,7 @@ def trace(
             trace and on the rest, and keeps as many vectors of n numbers.
         key: Typed PRNG key.
         method: Hutch++ is the better the faster the eigenvalues fall off.
+        callback: Called on the host after every probe with a `CurvatureProgress`.
 
     Returns:
         The estimate with its standard error. The rounding of a product comes on top.
@@ -115,7 +118,7 @@ def trace(
         return z @ operator(z)
 
     exact = jnp.sum(basis * images)
-    mean, error, finite = _mean_and_error(sample, probes)
+    mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)
     return Estimate(exact + mean, error, jnp.asarray(num_probes), finite & jnp.isfinite(exact))
 
 
@@ -126,6 +129,7 @@ def diagonal(
     num_probes: int,
     key: jax.Array,
     method: Literal["hutchinson", "diag++"] = "hutchinson",
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> Estimate:
     """Estimate the diagonal of the Hessian of `fun` at `x`.
 
@@ -136,6 +140,7 @@ def diagonal(
         num_probes: Products to spend, as in `trace`.
         key: Typed PRNG key.
         method: As in `trace`; Diag++ is to the diagonal what Hutch++ is to the trace.
+        callback: As in `trace`.
 
     Returns:
         The estimate, a pytree like `x`, with the standard error of every entry.
@@ -160,7 +165,7 @@ def diagonal(
         return z * _without(basis, operator(z))
 
     exact = jnp.sum(basis * images, axis=0)
-    mean, error, finite = _mean_and_error(sample, probes)
+    mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)
     finite = finite & jnp.all(jnp.isfinite(exact))
     return Estimate(unravel(exact + mean), unravel(error), jnp.asarray(num_probes), finite)
 
@@ -253,6 +258,7 @@ def spectral_density(
     num_probes: int,
     key: jax.Array,
     reorthogonalize: bool = False,
+    callback: Callable[[CurvatureProgress], Any] | None = None,
 ) -> SpectralDensity:
     """Estimate the spectral density of the Hessian of `fun` at `x`.
 
@@ -268,6 +274,7 @@ def spectral_density(
             six times as much in all where products are cheap. Without it, converged eigenvalues
             appear more than once and share their weight, which moved the density by 1e-6 (float64)
             to 4e-5 (float32) where it was measured.
+        callback: Called on the host after every probe with a `CurvatureProgress`.
 
     Returns:
         The quadrature rules, with methods `density`, `cumulative`, `moments` and `expectation`.
@@ -288,8 +295,11 @@ def spectral_density(
     check_key(key=key)
     zero, operator, _ = curvature_operator(fun, x)
     steps = min(num_steps, zero.size)
+    check_callable(callback=callback, optional=True)
+    report = None if callback is None else reporter(callback, num_probes * steps)
 
-    def rule(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def rule(numbered: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        number, key = numbered
         # Signs rather than normal numbers: their quadratic forms have the smaller variance.
         start_key, key = jax.random.split(key)
         start = jax.random.rademacher(start_key, zero.shape, zero.dtype)
@@ -299,9 +309,12 @@ def spectral_density(
             diagonal, beside = _krylov.tridiagonal(operator, start, num_steps=steps)
             matrix = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
         nodes, vectors = jnp.linalg.eigh(matrix)
+        if report is not None:
+            jax.debug.callback(report, (number + 1) * steps, jnp.nan)
         return nodes, vectors[0] ** 2
 
-    nodes, weights = jax.lax.map(rule, jax.random.split(stream(key, "density"), num_probes))
+    keys = jax.random.split(stream(key, "density"), num_probes)
+    nodes, weights = jax.lax.map(rule, (jnp.arange(num_probes), keys))
     return SpectralDensity(
         nodes=nodes,
         weights=weights,
@@ -340,14 +353,21 @@ def _without(basis: jax.Array, vector: jax.Array) -> jax.Array:
 
 
 def _mean_and_error(
-    sample: Callable[[jax.Array], jax.Array], keys: jax.Array
+    sample: Callable[[jax.Array], jax.Array],
+    keys: jax.Array,
+    num_products: int,
+    callback: Callable[[CurvatureProgress], Any] | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Average samples one after another (Welford), with the standard error of the mean."""
+    check_callable(callback=callback, optional=True)
+    report = None if callback is None else reporter(callback, num_products)
 
     def add(carry: tuple[jax.Array, jax.Array], row: Any) -> tuple[Any, None]:
         mean, squares = carry
         number, key = row
         value = sample(key)
+        if report is not None:
+            jax.debug.callback(report, number + num_products - count, jnp.nan)
         change = value - mean
         mean = mean + change / number
         return (mean, squares + change * (value - mean)), None

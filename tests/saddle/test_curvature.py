@@ -208,3 +208,31 @@ def test_vectors_are_wide_where_parameters_are_half():
     assert half.converged.all()
     assert half.num_products == single.num_products
     np.testing.assert_array_equal(half.eigenvalues, single.eigenvalues)
+
+
+def test_callbacks_hear_of_every_restart_and_every_probe():
+    values = jnp.linspace(1, 2, 200)
+
+    def fun(x):
+        return values @ x**2 / 2
+
+    calls = {
+        "pairs": lambda f: saddle.extreme_eigenpairs(fun, jnp.ones(200), key=KEY, callback=f),
+        "point": lambda f: saddle.classify(fun, jnp.ones(200), method="lanczos", callback=f),
+        "trace": lambda f: saddle.trace(fun, jnp.ones(200), num_probes=3, key=KEY, callback=f),
+        "density": lambda f: saddle.spectral_density(
+            fun, jnp.ones(200), num_steps=4, num_probes=3, key=KEY, callback=f
+        ),
+    }
+    heard = {name: [] for name in calls}
+    for name, call in calls.items():
+        jax.block_until_ready(call(heard[name].append))
+    jax.effects_barrier()
+    assert sorted(progress.products for progress in heard["trace"]) == [1, 2, 3]
+    assert sorted(progress.products for progress in heard["density"]) == [4, 8, 12]
+    for name in ("pairs", "point"):
+        last = max(heard[name])
+        assert last.products <= last.at_most == 2000
+        assert 0 <= last.residual < 1e-3
+    with pytest.raises(TypeError, match="callback must be a function"):
+        saddle.trace(fun, jnp.ones(200), num_probes=3, key=KEY, callback=3)
