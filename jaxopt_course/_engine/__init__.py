@@ -31,4 +31,5 @@ a file:
     about        what must agree between a checkpoint and what continues it
     preemption   SIGTERM as a request to stop
     processes    that work together under `jax.distributed`
+    meshes       batches within `jax.set_mesh`
 """

@@ -27,6 +27,7 @@ from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._checkpoints import RunCheckpoints, stored_parts
 from jaxopt_course._engine._crews import Engine, Rows, concatenate
 from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
+from jaxopt_course._engine._meshes import check_off_the_mesh
 from jaxopt_course._engine._processes import wait_for_all
 from jaxopt_course._tracing import digest_of, settings
 
@@ -159,6 +160,7 @@ def run(
             if value is not None:
                 raise ValueError(f"{name} must be None within a traced function, got {value!r}")
         return _run_inline(program, starts)
+    check_off_the_mesh(program)
     source = Batch(starts)
     engine = Engine(
         program,

@@ -39,6 +39,7 @@ from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress, Rows
+from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._engine._recording import Recorder
 from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._escape_program import (
@@ -103,6 +104,7 @@ class EscapeRuns:
 
 
 @preemption.watched_with("checkpoint")
+@within_any_mesh
 def escape(
     fun: Objective,
     optimizer: Optimizer,

@@ -41,6 +41,7 @@ from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
+from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._tracing import trace, trace_objective
 from jaxopt_course.saddle._census import Census as Census
 from jaxopt_course.saddle._census import Naming, take_census, trimmed
@@ -61,6 +62,7 @@ Objective = Callable[[Any], jax.Array]
 
 
 @preemption.watched_with("checkpoint")
+@within_any_mesh
 def find(
     fun: Objective,
     starts: chex.ArrayTree,

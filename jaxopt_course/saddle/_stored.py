@@ -31,6 +31,7 @@ from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress
+from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits
@@ -150,6 +151,7 @@ def _shortened(blocks: list[range], most: int = 5) -> list[str]:
 
 
 @preemption.watched_with("folder")
+@within_any_mesh
 def escape_to_disk(
     fun: Objective,
     optimizer: Optimizer,

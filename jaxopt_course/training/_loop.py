@@ -34,6 +34,7 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
+from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
 from jaxopt_course.training._program import (
@@ -84,6 +85,7 @@ class Fit(NamedTuple):
 
 
 @preemption.watched_with("checkpoint")
+@within_any_mesh
 def fit(
     build: Callable[[jax.Array], nnx.Module | FunctionalView],
     optimizer: Any,

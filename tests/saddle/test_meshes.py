@@ -1,7 +1,8 @@
 """Within `jax.set_mesh`, axes of both kinds: results as without a mesh, shardings kept.
 
-Types and shardings are held on eight devices, where tracing is enough; values on two, as
-collectives of many devices on few cores may starve, and XLA then ends the process.
+Types and shardings are held on eight devices, where tracing is enough; values of programs that
+span devices on two, as collectives of many devices on few cores may starve, and XLA then ends the
+process. Batches of runs have no such programs.
 """
 
 import functools
@@ -9,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -113,3 +115,56 @@ def test_curvature_has_the_values_that_it_has_without_a_mesh(kind, x64):
         found = jax.jit(curvature)(*placed(mesh))
     expected = jax.jit(curvature)(*jax.tree.map(jnp.asarray, (DATA, POINT)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-9), found, expected)
+
+
+STARTS = RNG.standard_normal((8, 2)).astype(np.float32)
+
+
+def valley(x):
+    return jnp.sum((x**2 - 1) ** 2)
+
+
+def descents(starts):
+    return saddle.escape(valley, optax.sgd(0.05), starts, max_steps=20, lanes=8)
+
+
+def census(starts):
+    return saddle.find(valley, starts, max_steps=20, lanes=8)
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("axes", [None, "d"], ids=["plain", "sharded"])
+def test_batches_of_runs_are_what_they_are_without_a_mesh(kind, axes):
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(kind,))
+    expected = descents(STARTS), census(STARTS)
+    with jax.set_mesh(mesh):
+        starts = STARTS
+        if axes is not None:
+            starts = jax.device_put(STARTS, NamedSharding(mesh, PartitionSpec(axes)))
+        found = descents(starts), census(starts)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    if axes is not None:
+        assert all(
+            leaf.sharding.is_equivalent_to(NamedSharding(mesh, PartitionSpec("d")), leaf.ndim)
+            for leaf in jax.tree.leaves(found[0])
+        )
+
+
+def test_batches_of_runs_within_a_program_of_explicit_axes():
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        starts = jax.device_put(STARTS, NamedSharding(mesh, PartitionSpec("d")))
+        runs = jax.eval_shape(descents, starts)
+        points = jax.eval_shape(functools.partial(saddle.find, valley, max_points=4), starts)
+    assert runs.params.shape == STARTS.shape
+    assert points.count.shape == (4,)
+
+
+def test_data_sharded_over_explicit_axes_are_refused_by_batches_of_runs():
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        data = jax.device_put(np.ones((8, 2)), NamedSharding(mesh, PartitionSpec("d")))
+        with pytest.raises(ValueError, match="sharded over explicit axes"):
+            saddle.escape(
+                lambda x: jnp.sum((data * x[None]) ** 2), optax.sgd(0.1), STARTS, max_steps=2
+            )

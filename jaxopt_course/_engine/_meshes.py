@@ -1,0 +1,103 @@
+"""Batches within `jax.set_mesh`: they are divided among devices by the engine, not by the mesh.
+
+A program that is called within a mesh is one of all its devices, and the engine's are of one device
+each. So a batch steps out of the mesh while it works: its arrays go through the host as ever, and
+what comes back is placed as the starts were. Within somebody's program there is no stepping out;
+where the axes are explicit, they are left to the compiler inside, as its own are.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxopt_course._checks import is_key, is_traced
+
+
+def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function that executes a batch be called within any mesh.
+
+    Args:
+        function: Its arrays may be sharded on the mesh. What its results have for every run is
+            then sharded by runs as the arrays with this many rows are, if they all are alike.
+
+    Returns:
+        The function, as it is without a mesh.
+    """
+
+    @functools.wraps(function)
+    def anywhere(*args: Any, **kwargs: Any) -> Any:
+        mesh = jax.sharding.get_abstract_mesh()
+        if mesh.empty:
+            return function(*args, **kwargs)
+        leaves, structure = jax.tree.flatten((args, kwargs))
+
+        def call(leaves: list[Any]) -> Any:
+            args, kwargs = structure.unflatten(leaves)
+            return function(*args, **kwargs)
+
+        # A number made while a program is traced is traced, too.
+        if not is_traced((leaves, jnp.zeros(()))):
+            with jax.set_mesh(jax.sharding.Mesh(np.empty((), object), ())):
+                result = call([_off_the_mesh(leaf) for leaf in leaves])
+            return _placed_by_runs(result, leaves)
+        if AxisType.Explicit not in mesh.axis_types:
+            return call(leaves)
+        # Only arrays pass this border as arguments.
+        numbers = [number for number, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+
+        def inside(arrays: list[jax.Array]) -> Any:
+            mixed = list(leaves)
+            for number, array in zip(numbers, arrays, strict=True):
+                mixed[number] = array
+            return call(mixed)
+
+        automatic: Any = jax.sharding.auto_axes
+        arrays = [leaves[number] for number in numbers]
+        return automatic(inside, out_sharding=PartitionSpec())(arrays)
+
+    return anywhere
+
+
+def check_off_the_mesh(program: Any) -> None:
+    """Raise ValueError if a program that is to run on one device holds data sharded explicitly."""
+    for leaf in jax.tree.leaves(program):
+        if isinstance(leaf, jax.Array) and any(jax.typeof(leaf).sharding.spec):
+            raise ValueError(
+                "data of the objective must not be sharded over explicit axes, as a device works "
+                f"on its own runs, got {jax.typeof(leaf)}; close over np.asarray(data), or make "
+                "the mesh with axis_types=(AxisType.Auto,)"
+            )
+
+
+def _off_the_mesh(leaf: Any) -> Any:
+    """Bring an array that lies on several devices to the host, from where the engine takes it."""
+    if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
+        return leaf
+    if is_key(leaf):
+        data = jnp.asarray(np.asarray(jax.random.key_data(leaf)))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return np.asarray(leaf)
+
+
+def _placed_by_runs(result: Any, leaves: list[Any]) -> Any:
+    """Shard what there is of every run as the starts and keys are, if they are sharded by runs."""
+    by_runs = {
+        (leaf.shape[0], NamedSharding(leaf.sharding.mesh, PartitionSpec(leaf.sharding.spec[0])))
+        for leaf in leaves
+        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
+        if leaf.ndim and any(leaf.sharding.spec[:1])
+    }
+    if len(by_runs) != 1:
+        return result
+    ((runs, sharding),) = by_runs
+
+    def place(leaf: Any) -> Any:
+        is_of_runs = isinstance(leaf, jax.Array) and leaf.ndim and leaf.shape[0] == runs
+        return jax.device_put(leaf, sharding) if is_of_runs else leaf
+
+    return jax.tree.map(place, result)
