@@ -14,7 +14,8 @@ import optax
 from flax import nnx
 
 from jaxopt_course import nn, problems, saddle, training, transforms
-from jaxopt_course.training import _programs as epochs
+from jaxopt_course.training import _program as epochs
+from jaxopt_course.training._program import shape_of_drawn
 
 LANES, DIMENSION = 1024, 10
 OCTOPUS = problems.octopus(dimension=DIMENSION)
@@ -222,29 +223,28 @@ def _training() -> Iterator[tuple[str, Program]]:
             return model(rngs=nnx.Rngs(key))
 
         plan = epochs.Plan(
-            apply=epochs.trace_apply(build, jax.random.split(jax.random.key(0), 1)),
+            build=build,
             optimizer=transforms.adam(1e-3),
             loss=training.cross_entropy,
-            metrics=(("accuracy", training.correct),),
+            metrics={"accuracy": training.correct},
             batch_size=128,
             evaluation_batch_size=1000,
             max_loss=float("inf"),
             augment=None,
             gradient_norm=False,
             eval_params=transforms.eval_params,
+            data_axis=None,
         )
-        runs = jax.eval_shape(
-            lambda keys, plan=plan, build=build: epochs._init(plan, build, keys, {}), _keys(1)
-        )
-        data = (_shape(1280, *image), _shape(1280, dtype=jnp.int32))
+        keys = jax.random.split(jax.random.key(0), 1)
+        network = epochs.trace_start(plan, keys, {})
+        sets = epochs.Sets((jnp.zeros((1280, *image)), jnp.zeros(1280, jnp.int32)), {})
+        program = epochs.trace_program(plan, network, sets, keys, epochs=1, lanes=1)
+        runs = shape_of_drawn(network.start, _keys(1), {})
         count, running = _shape(1, dtype=jnp.int32), _shape(1, dtype=jnp.bool_)
+        shapes = jax.eval_shape(lambda tree: tree, program)
         yield (
             f"training epoch, {name}",
-            Program(
-                functools.partial(epochs.run_epoch, plan),
-                (epochs.Sets(data, {}), runs, count, count, running),
-                1,
-            ),
+            Program(epochs.run_epoch, (shapes, runs, count, count, running), 1),
         )
     yield "the obvious way, a step at a time", Program(*_hand_written_epoch())
 
