@@ -14,6 +14,7 @@ Last result: 3 of 4 claims hold: tanh is faster than ReLU here, 0.70 ± 0.12 of 
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -29,40 +30,37 @@ from jaxopt_course.nn import _initializers as initializers
 
 from .lab import data, progress, resumable
 from .lab.claims import Claim
-from .lab.statistics import check_seeds, mean_interval, show_mean
+from .lab.fields import Checked, Seed, a_folder, above, minimum, one_of
+from .lab.statistics import mean_interval, show_mean
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 SATURATING = ("sigmoid", "tanh")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks and training."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 5
+    seeds: Annotated[int, minimum(2)] = 5
     """Networks of each activation and learning rate."""
-    hidden_layers: int = 5
+    hidden_layers: Annotated[int, minimum(1)] = 5
     """Hidden layers."""
-    width: int = 64
+    width: Annotated[int, minimum(1)] = 64
     """Units of each."""
-    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    learning_rates: tuple[Annotated[float, above(0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Grid of learning rates of SGD with momentum 0.9."""
-    epochs: int = 30
+    epochs: Annotated[int, minimum(1)] = 30
     """Epochs of training."""
-    batch_size: int = 50
+    batch_size: Annotated[int, minimum(1)] = 50
     """Examples a step."""
-    threshold: float = 0.1
+    threshold: Annotated[float, above(0)] = 0.1
     """Training loss to reach."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
-
-    def __post_init__(self) -> None:
-        """Check what the intervals need."""
-        check_seeds(self.seeds)
 
     @classmethod
     def quick(cls) -> "Config":

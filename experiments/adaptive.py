@@ -16,6 +16,7 @@ Last result: all 13 claims hold (2026-11-23, quick and paper, 2 cores)
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from jaxopt_course import transforms
 
 from .lab import progress
 from .lab.claims import Claim, at_least, at_most
+from .lab.fields import Checked, above, minimum
 
 # Without a guard the gradient's size cancels exactly; AdaDelta's sets the size of its first step.
 EPS = 0.0
@@ -42,22 +44,22 @@ ANGLES = {"aligned": 0.0, "turned": np.pi / 4}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Quadratics in the plane, along the axes and across them."""
 
-    condition_numbers: tuple[float, ...] = (1.0, 1e1, 1e2, 1e3, 1e4)
+    condition_numbers: tuple[Annotated[float, minimum(1)], ...] = (1.0, 1e1, 1e2, 1e3, 1e4)
     """Condition numbers kappa."""
-    max_steps: int = 20_000
+    max_steps: Annotated[int, minimum(1)] = 20_000
     """Steps after which a run counts as not arrived."""
-    target: float = 0.1
+    target: Annotated[float, above(0)] = 0.1
     """Distance to the minimum, over that of the start, at which a run has arrived."""
-    drawn: float = 100.0
+    drawn: Annotated[float, above(0)] = 100.0
     """Condition number of the drawn paths."""
-    path_steps: int = 400
+    path_steps: Annotated[int, minimum(1)] = 400
     """Steps of the drawn paths."""
-    scales: tuple[float, ...] = (2.0**-20, 1.0, 2.0**20)
+    scales: tuple[Annotated[float, above(0)], ...] = (2.0**-20, 1.0, 2.0**20)
     """Factors of the objective that the path must not depend on; powers of 2 do not round."""
-    constant_steps: int = 100_000
+    constant_steps: Annotated[int, minimum(1)] = 100_000
     """Steps under a constant gradient."""
 
     @classmethod

@@ -18,6 +18,7 @@ Last result: all 30 claims hold, 500 perturbations of each size (2026-11-27, qui
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from jaxopt_course import problems, saddle, transforms
 
 from .lab import resumable
 from .lab.claims import Claim, at_most
+from .lab.fields import Checked, Seed, above, minimum, one_of
 from .lab.progress import track
 from .lab.statistics import show_share
 
@@ -49,23 +51,26 @@ SPECTRA = {
 }
 
 
+ACTIVATIONS = ("sigmoid", "tanh", "softplus", "relu", "leaky_relu")
+
+
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The activations, and how hard to try."""
 
-    activations: tuple[str, ...] = ("sigmoid", "tanh", "softplus", "relu", "leaky_relu")
+    activations: tuple[Annotated[str, one_of(ACTIVATIONS)], ...] = ACTIVATIONS
     """Activations of `problems.bad_minimum`."""
-    radii: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+    radii: tuple[Annotated[float, above(0)], ...] = (1e-4, 1e-3, 1e-2)
     """Sizes of the perturbations."""
-    perturbations: int = 500
+    perturbations: Annotated[int, minimum(1)] = 500
     """Perturbations of each size, uniform on the sphere."""
-    returns: int = 64
+    returns: Annotated[int, minimum(1)] = 64
     """Runs of gradient descent, from perturbations of the largest size."""
-    steps: int = 20_000
+    steps: Annotated[int, minimum(1)] = 20_000
     """Steps of each, of 2/3 over the largest eigenvalue."""
-    starts: int = 40
+    starts: Annotated[int, minimum(1)] = 40
     """Random starts of BFGS."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

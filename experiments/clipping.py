@@ -22,7 +22,7 @@ at the end, one at 0.107 (2026-11-27 quick, 2026-11-23 paper; 2 cores)
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ from jaxopt_course import transforms
 
 from .lab import progress
 from .lab.claims import Claim, at_least
+from .lab.fields import Checked, Seed, above, minimum, number
 from .lab.statistics import share_interval, show_share
 
 BASELINE = 1 / 6
@@ -45,32 +46,36 @@ WINDOW = (4.5, 7.0), (-3.5, -1.5)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The cliff from many starts, and the adding problem from several seeds."""
 
-    drawn_starts: tuple[tuple[float, float], ...] = ((5.8, -2.5), (6.0, -2.9), (5.0, -2.2))
+    drawn_starts: tuple[tuple[Annotated[float, number()], Annotated[float, number()]], ...] = (
+        (5.8, -2.5),
+        (6.0, -2.9),
+        (5.0, -2.2),
+    )
     """Starts (w, b) on the cliff whose paths are drawn."""
-    cliff_starts: int = 200
+    cliff_starts: Annotated[int, minimum(1)] = 200
     """Number of starts on the cliff, uniform in the drawn window."""
-    cliff_steps: int = 1000
+    cliff_steps: Annotated[int, minimum(1)] = 1000
     """Steps of gradient descent on the cliff."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, above(0)] = 0.1
     """Learning rate of gradient descent, on the cliff and for the network."""
-    max_norm: float = 1.0
+    max_norm: Annotated[float, above(0)] = 1.0
     """Norm to which gradients are clipped."""
-    resolution: int = 200
+    resolution: Annotated[int, minimum(2)] = 200
     """Grid points along each axis of the drawn cliff."""
-    networks: int = 10
+    networks: Annotated[int, minimum(1)] = 10
     """Number of networks."""
-    units: int = 32
+    units: Annotated[int, minimum(1)] = 32
     """Recurrent units."""
-    sequence_length: int = 30
+    sequence_length: Annotated[int, minimum(1)] = 30
     """Length of the sequences."""
-    batch: int = 50
+    batch: Annotated[int, minimum(1)] = 50
     """Sequences a step."""
-    steps: int = 3000
+    steps: Annotated[int, minimum(1)] = 3000
     """Training steps."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of starts and sequences."""
 
     @classmethod

@@ -19,6 +19,7 @@ Last result: all 4 claims hold (2026-11-23, quick and paper, 2 cores)
 
 import dataclasses
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -31,27 +32,28 @@ from jaxopt_course import theory, transforms
 
 from .lab import progress
 from .lab.claims import Claim, at_least, at_most
+from .lab.fields import Checked, Seed, above, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks on digits."""
 
-    networks: int = 5
+    networks: Annotated[int, minimum(1)] = 5
     """Number of networks, each from its own start."""
-    examples: int = 500
+    examples: Annotated[int, minimum(1)] = 500
     """Number of digits."""
-    hidden: int = 16
+    hidden: Annotated[int, minimum(1)] = 16
     """Hidden units."""
-    steps: int = 2000
+    steps: Annotated[int, minimum(1)] = 2000
     """Steps of gradient descent."""
-    estimates: int = 50
+    estimates: Annotated[int, minimum(1)] = 50
     """Number of steps at which the curvature is looked at, denser at first."""
-    margin: float = 1.1
+    margin: Annotated[float, above(0)] = 1.1
     """beta over the largest curvature found."""
-    control: float = 16.0
+    control: Annotated[float, above(0)] = 16.0
     """Factor by which the control underestimates beta."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the starts."""
 
     @classmethod

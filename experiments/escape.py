@@ -22,7 +22,7 @@ Last result: all 24 claims hold, 1,000 runs a setting (2026-11-23, paper, 2 core
 import dataclasses
 import math
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ from jaxopt_course import problems, saddle, theory, transforms
 
 from .lab import resumable
 from .lab.claims import Claim, within
+from .lab.fields import Checked, Seed, above, minimum
 from .lab.progress import track
 from .lab.statistics import show_share
 
@@ -44,22 +45,22 @@ HALVINGS_TO_ZERO = 1074
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The race at each dimension and attraction, and longer runs to measure how exits grow."""
 
-    dimensions: tuple[int, ...] = (5, 10)
+    dimensions: tuple[Annotated[int, minimum(1)], ...] = (5, 10)
     """Numbers of coordinates d, hence of saddles."""
-    attractions: tuple[float, ...] = (1.5,)
+    attractions: tuple[Annotated[float, above(0)], ...] = (1.5,)
     """Values of the paper's L at which both methods race."""
-    ratio_attractions: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    ratio_attractions: tuple[Annotated[float, above(0)], ...] = (1.0, 1.5, 2.0, 3.0)
     """Values of L at which the growth of gradient descent's exits is measured."""
-    runs: int = 100
+    runs: Annotated[int, minimum(1)] = 100
     """Runs of each method at each setting."""
-    steps: int = 1000
+    steps: Annotated[int, minimum(1)] = 1000
     """Steps of a race."""
-    ratio_steps: int = 6000
+    ratio_steps: Annotated[int, minimum(1)] = 6000
     """Steps of the runs that measure the growth."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -26,6 +26,7 @@ Last result: all 6 claims hold; largest difference 1.6e-12 in 500 steps, 5 seeds
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -40,40 +41,41 @@ from jaxopt_course.training import cross_entropy
 
 from .lab import data, progress
 from .lab.claims import Claim, at_most
-from .lab.statistics import check_seeds, show_mean
+from .lab.fields import Checked, Seed, a_folder, above, between, minimum, one_of
+from .lab.statistics import show_mean
 
 EXACT = "exponential rate"
 CONTROLS = ("momentum from zero", "growth without momentum", "constant rate", "epsilon 1e-5")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Network and optimizer."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 5
+    seeds: Annotated[int, minimum(2)] = 5
     """Networks, each with its own batches."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[Annotated[int, minimum(1)], ...] = (128, 128)
     """Widths of the hidden layers."""
-    steps: int = 500
+    steps: Annotated[int, minimum(1)] = 500
     """Steps of training."""
-    batch_size: int = 100
+    batch_size: Annotated[int, minimum(1)] = 100
     """Examples a step."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, above(0)] = 0.1
     """Rate eta of the run with weight decay."""
-    momentum: float = 0.9
+    momentum: Annotated[float, between(0, 1)] = 0.9
     """gamma."""
-    weight_decay: float = 5e-3
+    weight_decay: Annotated[float, minimum(0)] = 5e-3
     """lambda."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
 
     def __post_init__(self) -> None:
         """Check that alpha is real."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         limit = (1 - self.momentum**0.5) ** 2

@@ -21,6 +21,7 @@ Last result: all 6 claims hold; the worst of 28 predictions is off by 0.003 deca
 
 import dataclasses
 import itertools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +34,9 @@ from jaxopt_course.nn import MLP, activation, gain
 
 from .lab import data, progress
 from .lab.claims import Claim
+from .lab.fields import Checked, Seed, a_folder, minimum, one_of
 from .lab.signals import signals
-from .lab.statistics import check_seeds, mean_interval, show_mean
+from .lab.statistics import mean_interval, show_mean
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu")
 INITIALIZERS = ("half of Xavier", "Xavier", "Kaiming", "twice Kaiming")
@@ -42,27 +44,23 @@ NODES = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 10
+    seeds: Annotated[int, minimum(2)] = 10
     """Networks of each kind."""
-    layers: int = 20
+    layers: Annotated[int, minimum(1)] = 20
     """Hidden layers."""
-    width: int = 256
+    width: Annotated[int, minimum(1)] = 256
     """Units of each."""
-    examples: int = 100
+    examples: Annotated[int, minimum(1)] = 100
     """Images."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
-
-    def __post_init__(self) -> None:
-        """Check what the intervals need."""
-        check_seeds(self.seeds)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -20,6 +20,7 @@ Last result: all 6 claims hold; 57,044 of 200,001 starts cycle (2026-11-23, pape
 
 import dataclasses
 from fractions import Fraction
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from matplotlib.figure import Figure
 from jaxopt_course import transforms
 
 from .lab.claims import Claim, at_least, at_most
+from .lab.fields import Checked, minimum, number
 
 MU, L = 1.0, 25.0
 CYCLE = Fraction(792, 1225), Fraction(-2208, 1225), Fraction(2592, 1225)
@@ -45,16 +47,16 @@ OPTIMIZERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Starts on a line for the counterexample, one start on the plane for the quadratic."""
 
-    starts: int = 2001
+    starts: Annotated[int, minimum(2)] = 2001
     """Number of starts of the counterexample, evenly spaced in [2.5, 4.5]."""
-    steps: int = 3000
+    steps: Annotated[int, minimum(1)] = 3000
     """Steps of each run on the counterexample."""
-    path_steps: int = 60
+    path_steps: Annotated[int, minimum(1)] = 60
     """Steps of the drawn paths."""
-    drawn_start: float = 3.3
+    drawn_start: Annotated[float, number()] = 3.3
     """Start of the drawn paths on the counterexample."""
 
     @classmethod

@@ -15,6 +15,7 @@ Last result: all 7 claims hold; slopes within 0.5 % of the prediction (2026-11-2
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from jaxopt_course import theory, transforms
 
 from .lab import progress
 from .lab.claims import Claim, within
+from .lab.fields import Checked, above, minimum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,18 +69,18 @@ METHODS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Quadratics of several condition numbers."""
 
-    condition_numbers: tuple[float, ...] = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
+    condition_numbers: tuple[Annotated[float, minimum(1)], ...] = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
     """Condition numbers kappa; mu = 1 and L = kappa."""
-    dimension: int = 10
+    dimension: Annotated[int, minimum(2)] = 10
     """Number of curvatures, spaced evenly in the logarithm."""
-    time_constants: float = 12.0
+    time_constants: Annotated[float, above(0)] = 12.0
     """Length of a gradient descent run in units of 1/|ln rho|."""
-    momentum_time_constants: float = 300.0
+    momentum_time_constants: Annotated[float, above(0)] = 300.0
     """The same for the methods with momentum, whose slope is bent by 1/t."""
-    records: int = 200
+    records: Annotated[int, minimum(2)] = 200
     """Points recorded of every run."""
 
     @classmethod

@@ -30,7 +30,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,7 @@ from jaxopt_course import problems, saddle, transforms
 
 from .lab import resumable
 from .lab.claims import Claim, at_most, within
+from .lab.fields import Checked, Seed, above, minimum, one_of
 from .lab.progress import track
 from .lab.statistics import show_share
 
@@ -104,20 +105,20 @@ def cases() -> dict[str, Case]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """How many starts of each sort."""
 
-    problems: tuple[str, ...] = tuple(cases())
+    problems: tuple[Annotated[str, one_of(cases())], ...] = tuple(cases())
     """Names of the problems."""
-    runs: int = 1000
+    runs: Annotated[int, minimum(1)] = 1000
     """Random starts of each problem, and as many on the manifold."""
-    distances: tuple[float, ...] = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
+    distances: tuple[Annotated[float, above(0)], ...] = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
     """Distances from the manifold at which the delay is measured."""
-    delayed_runs: int = 50
+    delayed_runs: Annotated[int, minimum(1)] = 50
     """Runs at each distance."""
-    steps: int = 3000
+    steps: Annotated[int, minimum(1)] = 3000
     """Steps of gradient descent."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -15,6 +15,7 @@ Last result: all 5 claims hold; random labels take 9.9 ± 2.8 times the epochs, 
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -27,39 +28,40 @@ from jaxopt_course.nn import MLP
 
 from .lab import data, progress, resumable
 from .lab.claims import Claim
-from .lab.statistics import check_seeds, mean_interval, show_mean
+from .lab.fields import Checked, Seed, a_folder, above, between, minimum, one_of
+from .lab.statistics import mean_interval, show_mean
 
 INPUTS = ("shuffled pixels", "random pixels", "Gaussian noise")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Network, data and training."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 5
+    seeds: Annotated[int, minimum(2)] = 5
     """Networks of each kind, each with its own random labels."""
-    hidden: tuple[int, ...] = (512,)
+    hidden: tuple[Annotated[int, minimum(1)], ...] = (512,)
     """Widths of the hidden layers."""
-    corruptions: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    corruptions: tuple[Annotated[float, between(0, 1)], ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Shares of labels drawn at random; the first must be 0 and the last 1."""
-    learning_rate: float = 0.05
+    learning_rate: Annotated[float, above(0)] = 0.05
     """Learning rate at the start."""
-    decay: float = 1.0
+    decay: Annotated[float, above(0)] = 1.0
     """Factor on the learning rate after every epoch."""
-    epochs: int = 120
+    epochs: Annotated[int, minimum(1)] = 120
     """Most epochs."""
-    batch_size: int = 50
+    batch_size: Annotated[int, minimum(1)] = 50
     """Examples a step."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
 
     def __post_init__(self) -> None:
         """Check what the claims need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if self.corruptions[:1] != (0,) or self.corruptions[-1:] != (1,):
             raise ValueError(f"corruptions must begin with 0 and end with 1: {self.corruptions}")
 

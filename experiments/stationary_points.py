@@ -13,7 +13,7 @@ Last result: all 6 claims hold for 43 points of 11 surfaces (2026-11-23, 2 cores
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from jaxopt_course import problems, saddle
 
 from .lab import progress
 from .lab.claims import Claim, at_most
+from .lab.fields import Checked, above, minimum, one_of
 
 PRECISIONS = {"float32": jnp.float32, "float64": jnp.float64}
 EIGENVALUE_TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
@@ -40,27 +41,30 @@ MARKS = {
 }
 
 
+SURFACES = (
+    "hyperbolic_saddle",
+    "nesterov_saddle",
+    "himmelblau",
+    "six_hump_camel",
+    "mueller_brown",
+    "rosenbrock",
+    "hyperbola_valley",
+    "quartic_bowl",
+    "monkey_saddle",
+    "quartic_saddle",
+    "cuspidal_saddle",
+)
+
+
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Surfaces of two parameters."""
 
-    surfaces: tuple[str, ...] = (
-        "hyperbolic_saddle",
-        "nesterov_saddle",
-        "himmelblau",
-        "six_hump_camel",
-        "mueller_brown",
-        "rosenbrock",
-        "hyperbola_valley",
-        "quartic_bowl",
-        "monkey_saddle",
-        "quartic_saddle",
-        "cuspidal_saddle",
-    )
+    surfaces: tuple[Annotated[str, one_of(SURFACES)], ...] = SURFACES
     """Names of functions of `jaxopt_course.problems` that return a surface."""
-    resolution: int = 120
+    resolution: Annotated[int, minimum(2)] = 120
     """Grid points along each axis of the drawn surface."""
-    displacement: float = 0.05
+    displacement: Annotated[float, above(0)] = 0.05
     """Distance from a stationary point at which a point is asked to be NOT_STATIONARY."""
 
     @classmethod

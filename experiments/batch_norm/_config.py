@@ -1,52 +1,54 @@
 """Config of the experiment `batch_norm`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks and training."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 5
+    seeds: Annotated[int, minimum(2)] = 5
     """Networks of each kind."""
-    layers: int = 10
+    layers: Annotated[int, minimum(1)] = 10
     """Hidden layers of the fully connected network."""
-    width: int = 64
+    width: Annotated[int, minimum(1)] = 64
     """Their width."""
-    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: tuple[Annotated[float, above(0)], ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """Rates of plain SGD."""
-    epochs: int = 10
+    epochs: Annotated[int, minimum(1)] = 10
     """Epochs at each rate."""
-    trained_loss: float = 0.5
+    trained_loss: Annotated[float, above(0)] = 0.5
     """A network trains at a rate if the loss of its last epoch is below."""
-    batch_size: int = 100
+    batch_size: Annotated[int, minimum(1)] = 100
     """Examples a step."""
-    measured_rate: float = 0.1
+    measured_rate: Annotated[float, above(0)] = 0.1
     """Rate of the run along which smoothness is measured."""
-    measured_epochs: int = 5
+    measured_epochs: Annotated[int, minimum(1)] = 5
     """Its epochs."""
-    distances: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
+    distances: tuple[Annotated[float, above(0)], ...] = (0.05, 0.1, 0.2, 0.4)
     """Step sizes at which the loss and the gradient are looked at."""
-    depth: int = 8
+    depth: Annotated[int, minimum(1)] = 8
     """Layers of the ResNet."""
-    resnet_width: int = 8
+    resnet_width: Annotated[int, minimum(1)] = 8
     """Channels of its first stage."""
-    resnet_rate: float = 0.1
+    resnet_rate: Annotated[float, above(0)] = 0.1
     """Rate at the start; a tenth after half of the epochs, a hundredth after three quarters."""
-    resnet_epochs: int = 12
+    resnet_epochs: Annotated[int, minimum(1)] = 12
     """Epochs of the ResNet."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
 
     def __post_init__(self) -> None:
         """Check what the intervals need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if list(self.learning_rates) != sorted(set(self.learning_rates)):
             raise ValueError(f"learning_rates must rise, got {self.learning_rates}")
 

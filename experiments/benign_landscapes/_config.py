@@ -1,6 +1,9 @@
 """Config of the experiment `benign_landscapes`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
+
+from ..lab.fields import Checked, Seed, above, minimum, one_of
 
 FAMILIES = (
     "symmetric factorization",
@@ -15,24 +18,24 @@ FAMILIES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """How many runs and searches of each problem."""
 
-    families: tuple[str, ...] = FAMILIES
+    families: tuple[Annotated[str, one_of(FAMILIES)], ...] = FAMILIES
     """Names of the problems."""
-    runs: int = 1000
+    runs: Annotated[int, minimum(1)] = 1000
     """Random starts, and as many at saddles."""
-    searches: int = 200
+    searches: Annotated[int, minimum(1)] = 200
     """Random starts of the search for stationary points."""
-    steps: int = 1000
+    steps: Annotated[int, minimum(1)] = 1000
     """Steps with noise."""
-    stay_steps: int = 5000
+    stay_steps: Annotated[int, minimum(1)] = 5000
     """Steps without noise."""
-    noise: float = 0.1
+    noise: Annotated[float, above(0)] = 0.1
     """Norm of the noise that is added to the gradient."""
-    record_every: int = 10
+    record_every: Annotated[int, minimum(1)] = 10
     """Steps from one recorded value to the next."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -1,34 +1,38 @@
 """Config of the experiment `index_against_loss`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
+
+from ..lab.fields import Checked, Seed, above, between, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The network, and where searches start."""
 
-    inputs: int = 6
+    inputs: Annotated[int, between(1, 64)] = 6
     """Principal components."""
-    hidden: int = 4
+    hidden: Annotated[int, minimum(1)] = 4
     """Hidden units."""
-    classes: int = 5
+    classes: Annotated[int, between(2, 10)] = 5
     """The digits below this number."""
-    images: int = 100
+    images: Annotated[int, minimum(1)] = 100
     """Examples."""
-    weight_decay: float = 1e-3
+    weight_decay: Annotated[float, minimum(0)] = 1e-3
     """Factor of half the squared norm of the parameters."""
-    starts: int = 24
+    starts: Annotated[int, minimum(1)] = 24
     """Searches of each family, at most; a multiple of the number of scales."""
-    scales: tuple[float, ...] = (0.3, 1.0, 2.0)
+    scales: tuple[Annotated[float, above(0)], ...] = (0.3, 1.0, 2.0)
     """Factors of the initial weights."""
-    steps: int = 3000
+    steps: Annotated[int, minimum(1)] = 3000
     """Steps of gradient descent."""
-    max_steps: int = 150
+    max_steps: Annotated[int, minimum(1)] = 150
     """Steps of a search."""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Check that every scale has as many starts."""
+        super().__post_init__()
         if not self.scales or self.starts % len(self.scales):
             raise ValueError(f"starts must be a multiple of {len(self.scales)}, got {self.starts}")
 

@@ -1,40 +1,38 @@
 """Config of the experiment `initialization`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks and training."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 5
+    seeds: Annotated[int, minimum(2)] = 5
     """Networks of each kind."""
-    layers: int = 5
+    layers: Annotated[int, minimum(1)] = 5
     """Hidden layers of the tanh network."""
-    width: int = 1000
+    width: Annotated[int, minimum(1)] = 1000
     """Their width."""
-    deep_layers: int = 30
+    deep_layers: Annotated[int, minimum(1)] = 30
     """Layers with weights of the ReLU network."""
-    deep_width: int = 128
+    deep_width: Annotated[int, minimum(1)] = 128
     """Width of its hidden layers."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Learning rate of SGD with momentum 0.9."""
-    epochs: int = 20
+    epochs: Annotated[int, minimum(1)] = 20
     """Epochs of training."""
-    batch_size: int = 64
+    batch_size: Annotated[int, minimum(1)] = 64
     """Examples a step."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
-
-    def __post_init__(self) -> None:
-        """Check what the intervals need."""
-        check_seeds(self.seeds)
 
     @classmethod
     def quick(cls) -> "Config":

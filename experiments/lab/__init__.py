@@ -1,6 +1,7 @@
 """What all experiments share: the command line, results on disk, claims, data, the report.
 
-    cli             the command line; `completion` in the shell, `tables` in the terminal
+    cli             the command line; `options` of its commands, `completion` in the shell, `tables`
+    fields          what the fields of a config may be
     registry        which experiments there are, read from their files
     runner          one experiment: compute, judge, draw, write
     store           results on disk, whole or not there

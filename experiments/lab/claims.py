@@ -1,6 +1,7 @@
 """What an experiment says, and whether the numbers agree."""
 
 import dataclasses
+import re
 from typing import Any
 
 
@@ -14,18 +15,32 @@ class Claim:
         expected: The expectation as a reader should see it, with its tolerance.
         measured: The measurement as a reader should see it, with its uncertainty and number of
             runs where it is random.
-        holds: Whether the measurement meets the expectation.
+        holds: Whether the measurement meets the expectation; None where it was not measured, which
+            is so if it does not and there is a NaN in it: nothing compares with NaN.
     """
 
     statement: str
     source: str
     expected: str
     measured: str
-    holds: bool
+    holds: bool | None
 
     def __post_init__(self) -> None:
         # Verdicts come out of NumPy and xarray comparisons; JSON knows only bool.
-        object.__setattr__(self, "holds", bool(self.holds))
+        holds = None if self.holds is None else bool(self.holds)
+        if not holds and re.search(r"(?<![a-z])nan(?![a-z])", self.measured, re.IGNORECASE):
+            holds = None
+        object.__setattr__(self, "holds", holds)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words.
+
+        Example:
+            >>> Claim("x is 1", "derived", "1", "nan", holds=False).verdict
+            'not measured'
+        """
+        return {True: "holds", False: "does not hold", None: "not measured"}[self.holds]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the claim as plain values for JSON."""
@@ -41,7 +56,7 @@ def within(
         statement: A sentence that can be true or false.
         source: Where the prediction comes from.
         expected: Predicted value, not zero.
-        measured: Measured value. NaN never holds.
+        measured: Measured value; NaN says that it was not measured.
         tolerance: Largest accepted `|measured - expected| / |expected|`.
 
     Returns:
@@ -62,7 +77,7 @@ def within(
 
 
 def at_most(statement: str, source: str, *, bound: float, measured: float) -> Claim:
-    """Claim that a number does not exceed a bound; NaN never holds.
+    """Claim that a number does not exceed a bound; NaN says that it was not measured.
 
     Example:
         >>> at_most("the error is rounding", "derived", bound=1e-12, measured=2e-16).holds
@@ -74,11 +89,11 @@ def at_most(statement: str, source: str, *, bound: float, measured: float) -> Cl
 
 
 def at_least(statement: str, source: str, *, bound: float, measured: float) -> Claim:
-    """Claim that a number reaches a bound; NaN never holds.
+    """Claim that a number reaches a bound; NaN says that it was not measured.
 
     Example:
-        >>> at_least("it diverges", "derived", bound=1e6, measured=float("nan")).holds
-        False
+        >>> at_least("it diverges", "derived", bound=1e6, measured=float("nan")).verdict
+        'not measured'
     """
     return Claim(
         statement, source, f"at least {bound:.4g}", f"{measured:.4g}", holds=measured >= bound

@@ -5,22 +5,26 @@ an option with its type and its docstring as help. `USAGE` says what the exit co
 """
 
 import dataclasses
+import importlib.metadata
+import json
 import os
 import re
 import shlex
 import sys
 import traceback
+import typing
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import completion, processes, registry, report, runner, store, tables
+from . import completion, fields, processes, registry, report, runner, store, tables
+from .options import ListOptions, Output, RunOptions, ShowOptions
 
 USAGE = """\
 Experiments: each a statement held against measurement.
@@ -32,54 +36,21 @@ Experiments: each a statement held against measurement.
   COMMAND report                   one static site from all stored results
   COMMAND completion bash          what bash (or zsh) must read to complete all this
 
-Each takes --help. Results are in ./results unless --out says otherwise. A result that is there is
-shown, not computed again, unless --force says so.
+Each takes --help; --version says which version this is. Results are in ./results unless --out
+says otherwise. A result that is there is shown, not computed again, unless --force says so.
 
-Exit codes: 0 all claims hold, 1 some do not, 2 the command was wrong, 3 an experiment could not be
-run or its result not be written, 130 interrupted, 75 stopped by SIGTERM: the same command goes on.
+Exit codes: 0 all claims hold, 1 some do not or were not measured, 2 the command was wrong, 3 an
+experiment could not be run or its result not be written, 130 interrupted, 75 stopped by SIGTERM:
+the same command goes on.
 """
 
+LISTED = ("name", "claim", "section", "cost", "sizes", "fields", "last_result")
+"""What `list --json` says of an experiment, beside what is stored of it."""
 Option = tyro.conf.OmitArgPrefixes
 
 
 class UsageError(Exception):
     """A command that cannot be meant as it was given."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """Where results are."""
-
-    out: Path = Path("results")
-    """Folder of the results."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """How to run."""
-
-    preset: str = "quick"
-    """Config to start from: quick takes at most about a minute, paper has the published size."""
-    out: Path = Path("results")
-    """Folder of the results."""
-    force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Run again even if the result exists."""
-    redraw: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Judge and draw the stored data anew."""
-    distributed: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Divide the runs among all processes of jax.distributed, each started with this command."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ShowOptions:
-    """What to show."""
-
-    preset: str = "quick"
-    """Preset, or the name of the folder that a run with changed fields wrote."""
-    out: Path = Path("results")
-    """Folder of the results."""
-    open: bool = dataclasses.field(default_factory=sys.stdout.isatty)
-    """Open the figure in a viewer."""
 
 
 def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> int:
@@ -93,7 +64,7 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console()  # of the width that the terminal has, or COLUMNS says
     errors = Console(stderr=True)
     commands: dict[str, Callable[[list[str], Console, str], int]] = {
         "list": _list,
@@ -105,6 +76,9 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
     if not arguments or arguments[0] in ("-h", "--help"):
         console.print(_usage(package), markup=False, highlight=False)
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"jaxopt_course {importlib.metadata.version('jaxopt_course')}")
+        return 0
     command, *rest = arguments
     try:
         if command not in commands:
@@ -166,17 +140,51 @@ def _parse(experiment: registry.Experiment, arguments: list[str]) -> tuple[RunOp
     # The preset decides the defaults of everything else, so it is looked for first.
     early = [word for word in arguments if word not in ("-h", "--help")]
     options, _ = tyro.cli(RunOptions, args=early, return_unknown_args=True, add_help=False)
+    preset = registry.make_preset(config_class, options.preset)
+    names = [field.name for field in dataclasses.fields(config_class)]
+    unchecked = _with_ranges(config_class)
     both = dataclasses.make_dataclass(
-        "Arguments", [("options", Option[RunOptions]), ("config", Option[config_class])]
+        "Arguments", [("options", Option[RunOptions]), ("config", Option[unchecked])]
     )
     parsed = tyro.cli(
         both,
         args=arguments,
-        default=both(RunOptions(), registry.make_preset(config_class, options.preset)),
+        default=both(RunOptions(), unchecked(**{name: getattr(preset, name) for name in names})),
         prog=f"{registry.command()} run {experiment.name}",
         description=f"{experiment.claim}\n\nCost: {experiment.cost}",
     )
-    return parsed.options, parsed.config
+    try:
+        config = config_class(**{name: getattr(parsed.config, name) for name in names})
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{experiment.name}: {error}") from error
+    return parsed.options, config
+
+
+def _with_ranges(config_class: type) -> type:
+    """Return a config that takes any values, and whose help says what each field may be.
+
+    What is out of range is for the config itself to say, in one sentence.
+    """
+    hints = typing.get_type_hints(config_class, include_extras=True)
+
+    def described(field: dataclasses.Field) -> Any:
+        rules = "; ".join(rule.text for rule in fields.ranges(hints[field.name]))
+        if not rules:
+            return hints[field.name]
+        # Braces are for tyro's own use, and none of these texts has any.
+        hint = tyro.conf.arg(help_behavior_hint=lambda default: f"({rules}; default: {default})")
+        return Annotated[hints[field.name], hint]
+
+    return dataclasses.make_dataclass(
+        config_class.__name__,
+        [
+            (field.name, described(field), dataclasses.field(default=field.default))
+            for field in dataclasses.fields(config_class)
+        ],
+        bases=(config_class,),
+        namespace={"__post_init__": lambda _: None, "__doc__": config_class.__doc__},
+        frozen=True,
+    )
 
 
 def _run(arguments: list[str], console: Console, package: str) -> int:
@@ -275,28 +283,47 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
 
 
 def _list(arguments: list[str], console: Console, package: str) -> int:
-    out = tyro.cli(Output, args=arguments, prog=f"{registry.command()} list").out
-    table = Table(show_lines=True, expand=True)
-    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", 4)):
-        table.add_column(heading, overflow="fold", ratio=share)
-    for experiment in registry.experiments(package).values():
-        readable, refused = store.survey(out, experiment.name)
-        stored = [
-            f"{result.folder.name}: {tables.verdict(result.claims()).replace(' claims', '')}"
-            for result in readable
+    how = tyro.cli(ListOptions, args=arguments, prog=f"{registry.command(package)} list")
+    known = registry.experiments(package).values()
+    stored = {experiment.name: _stored(how.out, experiment.name) for experiment in known}
+    if how.json:
+        rows = [
+            {name: getattr(experiment, name) for name in LISTED}
+            | {"stored": stored[experiment.name]}
+            for experiment in known
         ]
-        stored += [f"{name}: [bold red]unreadable[/] (show says why)" for name in refused]
-        table.add_row(
-            f"[bold]{experiment.name}[/]\n{escape(experiment.section)}",
-            escape(experiment.claim),
-            "\n".join(
-                [f"[bold]{name}[/]: {escape(size)}" for name, size in experiment.sizes.items()]
-                + [f"[dim]time: {escape(experiment.cost)}[/]"]
-            ),
-            "\n".join(stored) or "not run",
-        )
-    console.print(table)
+        print(json.dumps(rows, indent=1))
+        return 0
+    table = Table(show_lines=True, expand=True)
+    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {how.out}", 4)):
+        table.add_column(heading, overflow="fold", ratio=share)
+    for experiment in known:
+        results = [
+            f"{name}: [bold red]unreadable[/] (show says why)"
+            if verdict is None
+            else f"{name}: {verdict.replace(' claims', '')}"
+            for name, verdict in stored[experiment.name].items()
+        ] or ["not run"]
+        sizes = [f"[bold]{name}[/]: {escape(size)}" for name, size in experiment.sizes.items()]
+        sizes.append(f"[dim]time: {escape(experiment.cost)}[/]")
+        head = f"[bold]{experiment.name}[/]", escape(experiment.section)
+        if tables.is_plain(console):
+            tables.say(console, f"{head[0]} ({head[1]}): {escape(experiment.claim)}")
+            for line in (*sizes, *(f"in {escape(str(how.out))}: {line}" for line in results)):
+                tables.say(console, f"  {line}")
+        else:
+            cells = "\n".join(head), escape(experiment.claim), "\n".join(sizes)
+            table.add_row(*cells, "\n".join(results))
+    if not tables.is_plain(console):
+        console.print(table)
     return 0
+
+
+def _stored(out: Path, name: str) -> dict[str, str | None]:
+    """Return the verdict on each stored result of an experiment, None where it cannot be read."""
+    readable, refused = store.survey(out, name)
+    verdicts = {result.folder.name: tables.verdict(result.claims()) for result in readable}
+    return verdicts | dict.fromkeys(refused)
 
 
 def _report(arguments: list[str], console: Console, package: str) -> int:

@@ -8,17 +8,10 @@ once. Names, presets and fields are read from the files: no experiment is import
 
 from collections.abc import Sequence
 
-from . import registry
+from . import options, registry
 
 COMMANDS = ("list", "run", "show", "report", "completion")
 SHELLS = ("bash", "zsh")
-OPTIONS = {
-    "list": ("--out",),
-    "run": ("--preset", "--out", "--force", "--redraw"),
-    "show": ("--preset", "--out", "--open", "--no-open"),
-    "report": ("--out",),
-}
-
 _BASH = """\
 _experiments() {
   COMPREPLY=()
@@ -73,8 +66,8 @@ def _candidates(before: list[str], last: str, package: str) -> list[str]:
         return []
     if last.startswith("-"):
         fields = dict.fromkeys(field for experiment in named for field in experiment.fields)
-        options = ["--" + field.replace("_", "-") for field in fields] if command == "run" else []
-        return [*OPTIONS.get(command, ()), *options]
+        more = ["--" + field.replace("_", "-") for field in fields] if command == "run" else []
+        return [*options.words(command), *more]
     if command in ("run", "show") and not any(word.startswith("-") for word in rest):
         return [*(name for name in known if name not in rest), "all"]
     return []

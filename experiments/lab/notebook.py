@@ -30,7 +30,7 @@ class Table:
     def _repr_markdown_(self) -> str:
         rows = [("", "claim", "expected", "measured"), ("---",) * 4]
         for claim in self.claims:
-            mark = "✓" if claim.holds else "✗"
+            mark = {True: "✓", False: "✗", None: "?"}[claim.holds]
             rows.append((mark, claim.statement, claim.expected, claim.measured))
         # A bar would end the cell, and a dollar begin a formula.
         escaped = ((cell.replace("|", "\\|").replace("$", "\\$") for cell in row) for row in rows)

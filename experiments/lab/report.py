@@ -88,19 +88,20 @@ class Row:
     @property
     def held(self) -> int:
         """How many of the claims hold."""
-        return sum(claim.holds for claim in self.claims)
+        return sum(claim.holds is True for claim in self.claims)
 
     @property
     def shown(self) -> Claim:
-        """The claim to show first: one that does not hold, where there is one."""
-        return next((claim for claim in self.claims if not claim.holds), self.claims[0])
+        """The claim to show first: one that does not hold, or is not measured, if any."""
+        order = {False: 0, None: 1, True: 2}
+        return min(self.claims, key=lambda claim: order[claim.holds])
 
     @property
     def verdict(self) -> str:
         """The verdict on the statement."""
         if not self.claims:
             return "not run"
-        return "holds" if self.held == len(self.claims) else "does not hold"
+        return self.shown.verdict
 
 
 def write(
@@ -213,7 +214,7 @@ def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
             figure="data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
             width=float(width.group(1)) * 4 / 3 if width else 600,
             label=f"Figure of {experiment.name} ({name}): {experiment.claim}",
-            held=sum(claim.holds for claim in claims),
+            held=sum(claim.holds is True for claim in claims),
             devices=", ".join(
                 f"{count} x {device}"
                 for device, count in collections.Counter(map(str, about["devices"])).items()

@@ -1,27 +1,30 @@
 """Config of the experiment `lecture_formulas`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
+
+from ..lab.fields import Checked, above, minimum, number
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Small problems that tell the forms apart."""
 
-    gradient: float = 0.3
+    gradient: Annotated[float, above(0)] = 0.3
     """Size of the constant gradient."""
-    eps: float = 1e-8
+    eps: Annotated[float, above(0)] = 1e-8
     """Guard against division by zero."""
-    adam_steps: int = 3000
+    adam_steps: Annotated[int, minimum(1)] = 3000
     """Steps of Adam on the constant gradient."""
-    curvatures: tuple[float, ...] = (0.5, 1.0, 2.0, 2.1, 2.12, 2.2, 5.0, 10.0)
+    curvatures: tuple[Annotated[float, above(0)], ...] = (0.5, 1.0, 2.0, 2.1, 2.12, 2.2, 5.0, 10.0)
     """Curvatures of the quadratics for Nesterov's look-ahead."""
-    learning_rates: tuple[float, ...] = (1e-2, 1e-4)
+    learning_rates: tuple[Annotated[float, above(0)], ...] = (1e-2, 1e-4)
     """Learning rates of Nesterov's method; the first also of the other rules."""
-    dimensions: tuple[int, ...] = (1, 10, 50, 100)
+    dimensions: tuple[Annotated[int, minimum(1)], ...] = (1, 10, 50, 100)
     """Dimensions for AdaDelta."""
-    batch_sizes: tuple[int, ...] = (32, 128, 512, 2048)
+    batch_sizes: tuple[Annotated[int, minimum(1)], ...] = (32, 128, 512, 2048)
     """Examples in the batch of batch normalization."""
-    thresholds: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+    thresholds: tuple[Annotated[float, number()], ...] = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
     """Thresholds theta of ELU."""
 
     @classmethod

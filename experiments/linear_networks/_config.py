@@ -1,27 +1,30 @@
 """Config of the experiment `linear_networks`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
+
+from ..lab.fields import Checked, Seed, above, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Depths, and how many starts."""
 
-    depths: tuple[int, ...] = (2, 3, 4)
+    depths: tuple[Annotated[int, minimum(2)], ...] = (2, 3, 4)
     """Numbers of matrices."""
-    runs: int = 1000
+    runs: Annotated[int, minimum(1)] = 1000
     """Random starts of gradient descent at each depth."""
-    searches: int = 100
+    searches: Annotated[int, minimum(1)] = 100
     """Ends of descent, and random starts, from which stationary points are searched."""
-    steps: int = 30_000
+    steps: Annotated[int, minimum(1)] = 30_000
     """Steps of gradient descent at most."""
-    directions: int = 20
+    directions: Annotated[int, minimum(1)] = 20
     """Directions in which networks leave W = 0."""
-    times: tuple[float, ...] = (20.0, 60.0, 180.0)
+    times: tuple[Annotated[float, above(0)], ...] = (20.0, 60.0, 180.0)
     """Escape times of chains that the distances from W = 0 are chosen for, at depth 3 and more."""
-    log_times: tuple[float, ...] = (4.0, 8.0, 12.0)
+    log_times: tuple[Annotated[float, above(0)], ...] = (4.0, 8.0, 12.0)
     """The same at depth 2."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -1,43 +1,44 @@
 """Config of the experiment `loss_surface`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab.fields import Checked, Seed, above, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks, slices, and the search for the saddle."""
 
-    seeds: int = 3
+    seeds: Annotated[int, minimum(2)] = 3
     """Networks of each kind."""
-    layers: int = 6
+    layers: Annotated[int, minimum(1)] = 6
     """Hidden ReLU layers."""
-    width: int = 24
+    width: Annotated[int, minimum(1)] = 24
     """Their width."""
-    learning_rate: float = 0.03
+    learning_rate: Annotated[float, above(0)] = 0.03
     """Of stochastic gradient descent with momentum 0.9."""
-    epochs: int = 15
+    epochs: Annotated[int, minimum(1)] = 15
     """Epochs of training."""
-    batch_size: int = 100
+    batch_size: Annotated[int, minimum(1)] = 100
     """Examples a step."""
-    images: int = 500
+    images: Annotated[int, minimum(1)] = 500
     """Training images on which slices are evaluated."""
-    directions: int = 10
+    directions: Annotated[int, minimum(1)] = 10
     """Random lines for each network."""
-    points: int = 41
+    points: Annotated[int, minimum(5)] = 41
     """Points on a line, and on each side of a plane."""
-    hidden: int = 3
+    hidden: Annotated[int, minimum(1)] = 3
     """Units of the network with the saddle."""
-    saddle_paths: int = 2
+    saddle_paths: Annotated[int, minimum(1)] = 2
     """Paths of gradient descent that may pass a saddle."""
-    saddle_steps: int = 2000
+    saddle_steps: Annotated[int, minimum(1)] = 2000
     """Their steps."""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Check what the intervals and slices need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if self.points < 5 or self.points % 2 == 0:
             raise ValueError(f"points must be odd, so that the middle is one, got {self.points}")
 

@@ -1,59 +1,63 @@
 """Config of the experiment `marginal_value`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 from ._five_methods import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The three parts."""
 
-    example_seeds: int = 5
+    example_seeds: Annotated[int, minimum(2)] = 5
     """Draws of the separable example."""
-    example_size: int = 100
+    example_size: Annotated[int, minimum(1)] = 100
     """Its training examples."""
-    example_steps: int = 5000
+    example_steps: Annotated[int, minimum(1)] = 5000
     """Steps of every method on it."""
-    bridge_seeds: int = 10
+    bridge_seeds: Annotated[int, minimum(2)] = 10
     """Divisions of the digits, the same for all methods and sizes."""
-    bridge_examples: int = 300
+    bridge_examples: Annotated[int, minimum(1)] = 300
     """Training examples of each; all others are for the test."""
-    bridge_sizes: tuple[float, ...] = (0.0, 1.0, 3.0)
+    bridge_sizes: tuple[Annotated[float, minimum(0)], ...] = (0.0, 1.0, 3.0)
     """Sizes of the private features, increasing."""
-    bridge_level: float = 0.01
+    bridge_level: Annotated[float, above(0)] = 0.01
     """Training loss at which the methods are compared."""
-    bridge_steps: int = 800
+    bridge_steps: Annotated[int, minimum(1)] = 800
     """Most full-batch steps until then."""
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Data of Figure 1, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    examples: int | None = 300
+    examples: Annotated[int, minimum(1)] | None = 300
     """Training examples; the others join the test set. None for the division as published."""
-    hidden: tuple[int, ...] | None = (128,)
+    hidden: tuple[Annotated[int, minimum(1)], ...] | None = (128,)
     """Widths of the network's hidden layers; None for VGG-16 with batch normalization."""
-    runs: int = 5
+    runs: Annotated[int, minimum(2)] = 5
     """Runs of each method at each rate."""
-    epochs: int = 30
+    epochs: Annotated[int, minimum(1)] = 30
     """Epochs; the rate is halved after every tenth of them."""
-    batch_size: int = 50
+    batch_size: Annotated[int, minimum(1)] = 50
     """Examples a step."""
-    sgd: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    sgd: tuple[Annotated[float, above(0)], ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Learning rates of SGD."""
-    heavy_ball: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    heavy_ball: tuple[Annotated[float, above(0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     """Learning rates of heavy ball."""
-    adagrad: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    adagrad: tuple[Annotated[float, above(0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     """Learning rates of AdaGrad."""
-    rmsprop: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
+    rmsprop: tuple[Annotated[float, above(0)], ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
     """Learning rates of RMSProp."""
-    adam: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
+    adam: tuple[Annotated[float, above(0)], ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
     """Learning rates of Adam."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all draws."""
 
     def __post_init__(self) -> None:
         """Check what the claims need."""
+        super().__post_init__()
         for name in ("example_seeds", "bridge_seeds", "runs"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")

@@ -1,42 +1,44 @@
 """Config of the experiment `normalization`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks and training."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 10
+    seeds: Annotated[int, minimum(2)] = 10
     """Networks of each kind."""
-    batch_sizes: tuple[int, ...] = (32, 16, 8, 4, 2)
+    batch_sizes: tuple[Annotated[int, minimum(1)], ...] = (32, 16, 8, 4, 2)
     """Examples a step, falling."""
-    widths: tuple[int, ...] = (8, 16)
+    widths: tuple[Annotated[int, minimum(1)], ...] = (8, 16)
     """Channels of the convolutions."""
-    groups: int = 4
+    groups: Annotated[int, minimum(1)] = 4
     """Groups of group normalization."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, above(0)] = 0.1
     """Rate of the first step at batch 32; it is proportional to the batch."""
-    epochs: int = 8
+    epochs: Annotated[int, minimum(1)] = 8
     """Epochs of the ConvNets."""
-    critic_hidden: tuple[int, ...] = (64, 64)
+    critic_hidden: tuple[Annotated[int, minimum(1)], ...] = (64, 64)
     """Widths of the critic's hidden layers."""
-    critic_epochs: int = 40
+    critic_epochs: Annotated[int, minimum(1)] = 40
     """Epochs of the critics."""
-    penalty: float = 10.0
+    penalty: Annotated[float, minimum(0)] = 10.0
     """Weight of the gradient penalty."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
 
     def __post_init__(self) -> None:
         """Check what the claims need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if len(self.batch_sizes) < 2 or list(self.batch_sizes) != sorted(self.batch_sizes)[::-1]:
             raise ValueError(f"batch_sizes must fall, got {self.batch_sizes}")
 

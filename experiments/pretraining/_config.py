@@ -1,40 +1,42 @@
 """Config of the experiment `pretraining`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Network, pre-training and fine-tuning."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Name of the data, as `experiments.lab.data.load` takes it."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: int = 10
+    seeds: Annotated[int, minimum(2)] = 10
     """Halves of the classes, each with its own networks."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[Annotated[int, minimum(1)], ...] = (64, 64)
     """Widths of the hidden layers."""
-    epochs: int = 20
+    epochs: Annotated[int, minimum(1)] = 20
     """Epochs of pre-training, by SGD with momentum 0.9."""
-    learning_rate: float = 0.05
+    learning_rate: Annotated[float, above(0)] = 0.05
     """Its learning rate."""
-    batch_size: int = 50
+    batch_size: Annotated[int, minimum(1)] = 50
     """Its examples a step."""
-    labels: tuple[int, ...] = (1, 3, 10, 30)
+    labels: tuple[Annotated[int, minimum(1)], ...] = (1, 3, 10, 30)
     """Labels of each class in fine-tuning; increasing."""
-    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
+    learning_rates: tuple[Annotated[float, above(0)], ...] = (0.01, 0.03, 0.1)
     """Learning rates of fine-tuning, by SGD with momentum 0.9 on all examples at once."""
-    steps: int = 200
+    steps: Annotated[int, minimum(1)] = 200
     """Steps of fine-tuning; a multiple of 20."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all keys."""
 
     def __post_init__(self) -> None:
         """Check what the claims need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if len(self.labels) < 2 or list(self.labels) != sorted(set(self.labels)):
             raise ValueError(f"labels must be at least two increasing numbers, got {self.labels}")
         if self.steps < 20 or self.steps % 20:

@@ -1,29 +1,33 @@
 """Config of the experiment `saddle_race`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
+from ..lab.fields import Checked, Seed, above, minimum, one_of
 from ._racers import RACERS
+
+NAMES = tuple(racer.name for racer in RACERS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Starts at and near the saddles of functions of a few variables."""
 
-    racers: tuple[str, ...] = tuple(racer.name for racer in RACERS)
+    racers: tuple[Annotated[str, one_of(NAMES)], ...] = NAMES
     """Names of the rules."""
-    dimension: int = 5
+    dimension: Annotated[int, minimum(2)] = 5
     """Number of variables of every problem."""
-    starts: int = 32
+    starts: Annotated[int, minimum(1)] = 32
     """Starts at, and as many near, the saddle of every problem."""
-    tuning_starts: int = 4
+    tuning_starts: Annotated[int, minimum(1)] = 4
     """Starts at and near each, for each value of the hyperparameter."""
-    scales: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    scales: tuple[Annotated[float, above(0)], ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Values of the hyperparameter to choose from."""
-    distance: float = 1e-3
+    distance: Annotated[float, above(0)] = 1e-3
     """Distance of the near starts from the saddle."""
-    budget: int = 2000
+    budget: Annotated[int, minimum(1)] = 2000
     """Gradient evaluations."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -1,39 +1,40 @@
 """Config of the experiment `spectrum`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
 
-from ..lab.statistics import check_seeds
+from ..lab.fields import Checked, Seed, above, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Networks, training and what is measured."""
 
-    seeds: int = 3
+    seeds: Annotated[int, minimum(2)] = 3
     """Networks of each kind."""
-    hidden: tuple[int, ...] = (24, 24)
+    hidden: tuple[Annotated[int, minimum(1)], ...] = (24, 24)
     """Widths of the hidden tanh layers."""
-    images: int = 500
+    images: Annotated[int, minimum(1)] = 500
     """Training images."""
-    rates: tuple[float, ...] = (0.1, 0.2)
+    rates: tuple[Annotated[float, above(0)], ...] = (0.1, 0.2)
     """Learning rates without batch normalization."""
-    normalized_rates: tuple[float, ...] = (0.2, 0.4)
+    normalized_rates: tuple[Annotated[float, above(0)], ...] = (0.2, 0.4)
     """As many with it, larger ones, since it makes the Hessian smaller."""
-    steps: int = 2000
+    steps: Annotated[int, minimum(1)] = 2000
     """Steps of gradient descent."""
-    records: int = 20
+    records: Annotated[int, minimum(1)] = 20
     """Times at which the sharpness is measured; the first is also the spectrum's early time."""
-    outliers: int = 20
+    outliers: Annotated[int, minimum(1)] = 20
     """Largest eigenvalues among which outliers are looked for."""
-    lanczos_steps: int = 60
+    lanczos_steps: Annotated[int, minimum(1)] = 60
     """Of each probe of the density."""
-    probes: int = 4
+    probes: Annotated[int, minimum(1)] = 4
     """Random vectors of the density."""
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Check what the intervals and the arrays need."""
-        check_seeds(self.seeds)
+        super().__post_init__()
         if len(self.rates) != len(self.normalized_rates):
             raise ValueError(
                 f"normalized_rates must be as many as rates, got {self.normalized_rates} and "

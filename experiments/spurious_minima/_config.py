@@ -1,21 +1,24 @@
 """Config of the experiment `spurious_minima`: its fields and presets."""
 
 import dataclasses
+from typing import Annotated
+
+from ..lab.fields import Checked, Seed, minimum
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """How many teachers, students and runs."""
 
-    teachers: tuple[int, ...] = (6, 7, 8)
+    teachers: tuple[Annotated[int, minimum(2)], ...] = (6, 7, 8)
     """Numbers of teachers k, which is also the dimension."""
-    extras: tuple[int, ...] = (0,)
+    extras: tuple[Annotated[int, minimum(0)], ...] = (0,)
     """Students beyond the number of teachers, n - k."""
-    runs: int = 300
+    runs: Annotated[int, minimum(1)] = 300
     """Runs of each architecture."""
-    max_steps: int = 100_000
+    max_steps: Annotated[int, minimum(1)] = 100_000
     """A run that has not ended by then is counted as undecided."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

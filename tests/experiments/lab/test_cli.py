@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -6,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from experiments.lab import cli, registry, runner
+import jaxopt_course
+from experiments.lab import cli, registry, runner, store, tables
+from experiments.lab.claims import Claim
 from jaxopt_course._engine._lock import locked
 
 ROOT = Path(__file__).parents[3]
@@ -219,6 +223,79 @@ def test_no_command_prints_the_usage(capsys):
     assert cli.main([]) == 2
     assert cli.main(["--help"]) == 0
     assert "run NAME" in capsys.readouterr().out
+
+
+def test_the_version_is_said(command, capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jaxopt_course {jaxopt_course.__version__}\n"
+
+
+def test_the_list_is_json_for_programs(command, capsys):
+    command("run toy --expected 4")
+    command("run other")
+    capsys.readouterr()
+    assert command("list --json") == 0
+    other, toy = json.loads(capsys.readouterr().out)
+    assert (toy["name"], toy["section"]) == ("toy", "Toys")
+    assert list(toy["sizes"]) == ["quick", "paper"]
+    assert list(toy["stored"].values()) == ["0 of 1 claims hold"]
+    assert other["stored"] == {"quick": "1 of 1 claims hold"}
+
+
+def printed(result, width, *, terminal):
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
+    tables.print_result(result, console)
+    return file.getvalue().splitlines()
+
+
+def test_claims_are_a_table_only_where_it_can_be_read(command, out):
+    command("run toy")
+    (result,) = store.results(out, "toy")
+    assert "┃" in "".join(printed(result, 100, terminal=True))
+    narrow = printed(result, 60, terminal=True)
+    assert len(narrow) < 10
+    assert max(map(len, narrow[:3])) <= 60
+    piped = printed(result, 60, terminal=False)
+    assert piped[0] == "holds: the sum is right (arithmetic)"
+    assert not set("".join(narrow + piped)) & set("┃│─━")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("quadratic_rates --dimension 0", "dimension must be at least 2, got 0"),
+        ("escape --runs -3", "runs must be at least 1, got -3"),
+        ("momentum --starts 0", "starts must be at least 2, got 0"),
+        ("newton --starts 0", "starts must be at least 1, got 0"),
+        ("stationary_points --surfaces foo", "surfaces must be one of hyperbolic_saddle"),
+        ("descent_lemma --margin nan", "margin must be finite, got nan"),
+        ("random_labels --dataset imagenet", "dataset must be one of digits"),
+    ],
+)
+def test_a_value_out_of_range_is_one_sentence_before_anything_runs(line, said, tmp_path, capsys):
+    assert cli.main(["run", *line.split(), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_says_what_a_field_may_be(capsys):
+    assert cli.main(["run", "momentum", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(at least 2; default: 2001)" in shown
+
+
+def test_a_claim_that_was_not_measured_is_said_not_to_be(command, capsys):
+    module().claims.__globals__["claims"] = lambda dataset: [
+        Claim("the mean is right", "arithmetic", "1", "nan", holds=False)
+    ]
+    assert command("run toy") == 1
+    shown = capsys.readouterr().out
+    assert "not measured: the mean is right" in shown
+    assert "0 of 1 claims hold, 1 not measured" in shown
+    assert "does not hold" not in shown
 
 
 def test_show_opens_the_figure(command, monkeypatch, out):

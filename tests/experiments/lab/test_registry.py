@@ -1,8 +1,9 @@
 import dataclasses
+import typing
 
 import pytest
 
-from experiments.lab import cli, registry, store
+from experiments.lab import cli, fields, registry, store
 
 
 def test_experiments_are_the_modules_that_define_a_config(toys):
@@ -55,6 +56,16 @@ def test_every_experiment_keeps_the_contract(name):
     assert registry.make_preset(module.Config, "quick") != registry.make_preset(
         module.Config, "paper"
     )
+
+
+@pytest.mark.parametrize("name", list(registry.experiments()))
+def test_every_field_of_every_config_has_its_range_or_its_choices(name):
+    config_class = registry.find(name).load().Config
+    assert issubclass(config_class, fields.Checked)
+    hints = typing.get_type_hints(config_class, include_extras=True)
+    assert [field for field in hints if not fields.is_bounded(hints[field])] == []
+    for preset in registry.presets(config_class):
+        fields.check(registry.make_preset(config_class, preset))
 
 
 @pytest.mark.parametrize("name", list(registry.experiments()))
