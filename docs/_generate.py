@@ -12,7 +12,7 @@ import _docstrings
 from experiments.lab import lecture, registry
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training", "plot")
+PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training", "observables", "plot")
 # What the names of topics do not say: how names and abbreviations are written.
 SPELLINGS = {
     "adadelta": "AdaDelta",

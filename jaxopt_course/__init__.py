@@ -9,10 +9,12 @@ the modules here are ways of putting those three together:
     problems    objectives whose landscape is known
     saddle      stationary points: what they are, and how runs leave them
     theory      rates and bounds as functions
+    observables what there is to see along a training
     plot        pictures of results
 """
 
 from jaxopt_course import nn as nn
+from jaxopt_course import observables as observables
 from jaxopt_course import plot as plot
 from jaxopt_course import problems as problems
 from jaxopt_course import saddle as saddle

@@ -25,6 +25,7 @@ STREAMS = (
     "norm",  # and its estimate of the norm of the Hessian
     "null space",  # saddle.classify(order=4): starts of the searches along flat directions
     "runs",  # saddle.escape_to_disk: starts and keys of the runs
+    "observables",  # observables.step_radius and the like: first directions
     "minibatches",  # training.fit: order and augmentation of the examples
 )
 """The streams and who draws from them."""

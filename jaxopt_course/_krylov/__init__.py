@@ -15,6 +15,7 @@ All products are taken at JAX's highest matrix-multiplication precision: acceler
 would lose the small eigenvalues that decide what a stationary point is.
 """
 
+from jaxopt_course._krylov._arnoldi import Dominant, dominant_eigenvalue
 from jaxopt_course._krylov._bounds import (
     kuczynski_wozniakowski_error,
     rounding_level,
@@ -59,6 +60,7 @@ from jaxopt_course._krylov._steihaug import (
 )
 
 __all__ = [
+    "Dominant",
     "EigenModel",
     "Eigenpairs",
     "Krylov",
@@ -67,6 +69,7 @@ __all__ = [
     "TruncatedCG",
     "cubic_minimizer",
     "dense",
+    "dominant_eigenvalue",
     "eigen_model",
     "empty_krylov",
     "extend",
