@@ -116,7 +116,7 @@ def trace(*, num_probes: int, key: jax.Array) -> Observable:
 
     def observe(params: Any, state: Any, fun: Any) -> Measured:
         del state
-        found = saddle.trace(fun, params, num_probes=num_probes, key=key)
+        found: Any = saddle.trace(fun, params, num_probes=num_probes, key=key)
         return Measured(found.value, found.standard_error)
 
     return observe
