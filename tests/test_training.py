@@ -367,3 +367,20 @@ def test_mistakes_are_named():
         fit(data=(inputs, labels[:-1]))
     with pytest.raises(ValueError, match="train must have the 3 runs as leading axis, got 96"):
         fit(data=(inputs, inputs), data_axis=0)
+
+
+def test_labels_that_number_no_output_are_named():
+    inputs, labels = jnp.ones((8, 2)), jnp.arange(8) % 2
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def fit(labels, **options):
+        def build(key):
+            return MLP((2, 2), rngs=nnx.Rngs(key))
+
+        rule = optax.sgd(0.1)
+        return training.fit(build, rule, (inputs, labels), keys, epochs=1, batch_size=4, **options)
+
+    with pytest.raises(ValueError, match=r"train must have labels from 0 to 1, .* from 1 to 2"):
+        fit(labels + 1)
+    with pytest.raises(ValueError, match=r"evaluation\['test'\] must have labels from 0 to 1"):
+        fit(labels, evaluation={"test": (inputs, labels - 1)})

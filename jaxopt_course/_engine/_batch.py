@@ -83,10 +83,13 @@ def said_of_key(key: jax.Array) -> str:
 
 def local_devices(devices: Any) -> tuple[jax.Device, ...]:
     """Return the devices that were asked for, by default all of this process."""
-    devices = tuple(jax.local_devices() if devices is None else devices)
+    if devices is None:
+        return tuple(jax.local_devices())
+    if not isinstance(devices, list | tuple) or not all(isinstance(d, jax.Device) for d in devices):
+        raise TypeError(f"devices must be a tuple of devices of JAX, got {devices!r}")
     if not devices:
-        raise ValueError("devices must hold at least one device, got ()")
-    return devices
+        raise ValueError(f"devices must hold at least one device, got {devices!r}")
+    return tuple(devices)
 
 
 class Execution(NamedTuple):

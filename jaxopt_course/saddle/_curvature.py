@@ -31,6 +31,7 @@ from jaxopt_course import _krylov
 from jaxopt_course._checks import (
     check_callable,
     check_count,
+    check_flag,
     check_key,
     check_non_negative,
     check_one_of,
@@ -208,8 +209,9 @@ def extreme_eigenpairs(
         >>> pairs.eigenvalues.tolist(), pairs.converged.tolist()
         ([-6.0, 2.0], [True, True])
     """
-    check_count(k=k)
-    check_count(basis_size=basis_size, max_products=max_products, optional=True)
+    check_count(k=k, max_products=max_products)
+    check_count(basis_size=basis_size, optional=True)
+    check_flag(check_copies=check_copies)
     check_one_of(("smallest", "largest", "both"), which=which)
     check_key(key=key)
     check_non_negative(tolerance=tolerance, optional=True)

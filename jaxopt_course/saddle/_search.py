@@ -34,6 +34,7 @@ from jaxopt_course._checks import (
     check_not_empty,
     check_one_of,
     check_positive,
+    check_real,
     check_real_floating,
     is_traced,
 )
@@ -207,6 +208,7 @@ def _check_index(index: Any, method: str, starts: chex.ArrayTree, runs: int) -> 
         if method == "eigenvector_following":
             raise ValueError("index must be given for method='eigenvector_following', got None")
         return jnp.full(runs, -1, jnp.int32)
+    check_real(index=index)
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise TypeError(f"index must be an integer or integers, got {index!r}")
     if jnp.shape(index) not in ((), (runs,)):

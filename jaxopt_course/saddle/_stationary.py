@@ -33,9 +33,11 @@ from jaxopt_course._checks import (
     check_callable,
     check_count,
     check_flag,
+    check_fraction,
     check_key,
     check_non_negative,
     check_one_of,
+    check_positive,
 )
 from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
@@ -155,6 +157,8 @@ def classify(
     check_count(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
     check_flag(check=check)
     check_callable(callback=callback, optional=True)
+    check_positive(failure_probability=failure_probability)
+    check_fraction(failure_probability=failure_probability)
     if order == 4 and method == "lanczos":
         raise ValueError('method must be "dense" for order=4, which needs the whole null space')
     check_key(key=key, optional=True)

@@ -45,6 +45,7 @@ from jaxopt_course import _krylov
 from jaxopt_course._checks import (
     check_callable,
     check_count,
+    check_flag,
     check_integer,
     check_key,
     check_one_of,
@@ -290,6 +291,7 @@ def spectral_density(
         [1. 2. 4.]
     """
     check_count(num_steps=num_steps, num_probes=num_probes)
+    check_flag(reorthogonalize=reorthogonalize)
     if num_probes < 2:
         raise ValueError(f"num_probes must be at least 2 for a standard error, got {num_probes}")
     check_key(key=key)

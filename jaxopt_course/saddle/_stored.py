@@ -220,7 +220,12 @@ def escape_to_disk(
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
     execution = checked_execution(devices, lanes, folder, checkpoint_every, callback)
-    drawn = trace("init", init, key)
+    try:
+        drawn = trace("init", init, key)
+    except TypeError as error:
+        if "not a valid JAX type" not in str(error):
+            raise  # what draws the starts has a mistake of its own
+        raise TypeError("init must return parameters, a pytree of arrays") from error
     start = drawn.result()
     check_not_empty("init", start)
     check_real_floating("init", start)

@@ -16,6 +16,7 @@ number of devices, not on whether it was interrupted and resumed.
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,7 +31,12 @@ from jaxopt_course._checks import (
     check_count,
     check_flag,
     check_key,
+    check_mapping,
     check_number,
+    check_one_of,
+    check_real_array,
+    is_key,
+    is_traced,
 )
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
@@ -40,6 +46,7 @@ from jaxopt_course.training import _stages as stages
 from jaxopt_course.training._program import (
     Data,
     Epochs,
+    Network,
     PerExample,
     Plan,
     Runs,
@@ -56,9 +63,8 @@ cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     """Return 1 for every example whose largest output is that of its label, else 0."""
-    for name, array in (("outputs", outputs), ("labels", labels)):
-        if not isinstance(array, jax.Array | np.ndarray):
-            raise TypeError(f"{name} must be an array, got {array!r}")
+    check_real_array("outputs", outputs)
+    check_real_array("labels", labels)
     if outputs.shape[:-1] != labels.shape or not outputs.shape or not outputs.shape[-1]:
         raise ValueError(
             f"outputs must have the shape of labels, {labels.shape}, and one axis more for the "
@@ -179,9 +185,16 @@ def fit(
         >>> result.history["accuracy"].shape, bool((result.history["accuracy"][:, -1] > 0.8).all())
         ((3, 20), True)
     """
-    hyperparams = {name: jnp.asarray(values) for name, values in (hyperparams or {}).items()}
-    evaluation = dict(evaluation or {})
+    check_mapping(hyperparams=hyperparams, evaluation=evaluation, metrics=metrics, optional=True)
+    hyperparams = {name: _hyperparam(name, values) for name, values in (hyperparams or {}).items()}
+    evaluation = {
+        name: _checked_pair(f"evaluation[{name!r}]", pair)
+        for name, pair in (evaluation or {}).items()
+    }
     metrics = {"accuracy": correct} if metrics is None else dict(metrics)
+    for name, metric in metrics.items():
+        if not callable(metric):
+            raise TypeError(f"metrics[{name!r}] must be a function, got {metric!r}")
     _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
     check_number(max_loss=max_loss)
@@ -209,6 +222,8 @@ def fit(
     # Functions become what they compute.
     sets = Sets(*jax.tree.map(jnp.asarray, (tuple(train), evaluation)))
     network = trace_start(plan, keys, hyperparams)
+    if loss is cross_entropy:
+        _check_labels(plan, network, sets)
     with stages.held(checkpoint):
         stages.check_epochs(epochs, checkpoint)
         if lanes is None:
@@ -234,6 +249,42 @@ def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, opti
         raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
 
 
+def _hyperparam(name: str, values: Any) -> jax.Array:
+    """The values of a hyperparameter as an array."""
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"hyperparams[{name!r}] must be an array, got {values!r}") from error
+    if is_key(array):
+        raise TypeError(f"hyperparams[{name!r}] must be numbers, got keys")
+    return array
+
+
+def _checked_pair(name: str, pair: Any) -> Any:
+    """The pair itself, unless it is none: inputs and labels, each with arrays in it."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"{name} must be a pair, inputs and labels, got {type(pair).__name__}")
+    return pair
+
+
+def _check_labels(plan: Plan, network: Network, sets: Sets) -> None:
+    """Raise ValueError unless the labels number the network's outputs from 0."""
+    params, state, _ = network.start.result()
+    inputs, _ = plan.batch_shapes(sets.train, 1)
+    outputs, _ = jax.eval_shape(partial(network.apply, train=False), params, state, inputs)
+    classes = jax.tree.leaves(outputs)[0].shape[-1]
+    named = {"train": sets.train} | {f"evaluation[{n!r}]": s for n, s in sets.evaluation.items()}
+    for name, (_, labels) in named.items():
+        if not isinstance(labels, jax.Array) or is_traced(labels) or not labels.size:
+            continue
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= classes:
+            raise ValueError(
+                f"{name} must have labels from 0 to {classes - 1}, as the network has {classes} "
+                f"outputs, got labels from {lowest} to {highest}"
+            )
+
+
 def _check_shapes(
     train: Data, keys: jax.Array, hyperparams: dict[str, jax.Array], data_axis: int | None
 ) -> int:
@@ -241,16 +292,14 @@ def _check_shapes(
     check_key(keys=keys)
     if keys.ndim != 1 or not keys.size:
         raise ValueError(f"keys must have shape (runs,) with at least one run, got {keys.shape}")
-    if data_axis is not None and (data_axis != 0 or isinstance(data_axis, bool)):
-        raise ValueError(f"data_axis must be None or 0, got {data_axis}")
+    check_one_of((None, 0), data_axis=data_axis)
     for name, values in hyperparams.items():
         if values.shape != keys.shape:
             raise ValueError(
                 f"hyperparams[{name!r}] must have shape {keys.shape}, one value a run, "
                 f"got {values.shape}"
             )
-    if not isinstance(train, tuple | list) or len(train) != 2:
-        raise ValueError(f"train must be a pair, inputs and labels, got {type(train).__name__}")
+    _checked_pair("train", train)
     leading = 1 if data_axis is None else 2
     shapes = {jnp.shape(leaf)[:leading] for leaf in jax.tree.leaves(train)}
     if len(shapes) != 1 or len(next(iter(shapes))) != leading:

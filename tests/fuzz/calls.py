@@ -252,7 +252,7 @@ tangent = trees(lambda: jnp.ones(3), None, jnp.ones(2), [jnp.ones(3)], jnp.ones(
 matrix = trees(lambda: jnp.ones((3, 2)), None, jnp.ones(3), 3, [1.0])
 optimizer = Kind(
     lambda: optax.sgd(0.1),
-    (3, "adam", True, np.ones(2), [], object(), optax.sgd, lambda key: 1),
+    (3, "adam", True, np.ones(2), [], object(), lambda key: 1),
     drawn_from(text, whole, negative, exact, array, flag),
 )
 key = keys()
@@ -369,6 +369,7 @@ ARGUMENTS: dict[str, Kind] = {
     "basis_size": counts(10),
     "max_products": counts(50),
     "check_copies": flags(),
+    "check": flags(),
     "reorthogonalize": flags(),
     "num_probes": counts(4),
     "method": options("auto", "dense", "lanczos"),
@@ -382,7 +383,7 @@ ARGUMENTS: dict[str, Kind] = {
     "gradient_tolerance": non_negative(),
     "eigenvalue_tolerance": non_negative(),
     "num_eigenvalues": counts(2),
-    "failure_probability": numbers(0.1, -1.0, 0.0, 2.0, NAN),
+    "failure_probability": numbers(0.1, -1.0, 0.0, 1.0, 2.0, NAN),
     "num_starts": counts(4),
     "order": Kind(
         lambda: 2,
@@ -558,7 +559,8 @@ OWN: dict[str, dict[str, Kind]] = {
         "order": integers(4, 2, 0, -3),
     },
     "problems.relu_teacher_student": {"dimension": counts(3)},
-    "saddle.find": {"method": options("newton")},
+    "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
+    "saddle.extreme_eigenpairs": {"tolerance": non_negative()},
     "saddle.trace": {"method": options("hutchinson", "hutch++")},
     "saddle.diagonal": {"method": options("hutchinson", "diag++")},
     "saddle.change_of_basis_null_space": {
@@ -569,7 +571,22 @@ OWN: dict[str, dict[str, Kind]] = {
         )
     },
     "saddle.gauss_newton_product": {"model": functions(sines)},
-    "saddle.mean_over_batches": {"loss": functions(lambda x, batch: bowl(x))},
+    "saddle.mean_over_batches": {
+        "loss": functions(lambda x, batch: bowl(x)),
+        "data": Kind(
+            lambda: jnp.ones((4, 2)),
+            ("x", None, 3.0, {}, object(), jnp.ones([]), HALF, {"a": "b"}, True),
+            drawn_from(text, exact, flag),
+        ),
+    },
+    "saddle.rescaling_null_space": {
+        "outgoing": Kind(
+            lambda: jnp.ones(3),
+            ("x", None, 3, object(), jnp.ones(2), HALF, {"a": "b"}, True, jnp.ones(3, int)),
+            drawn_from(text, exact, flag),
+        )
+    },
+    "theory.stability_threshold": {"rule": optimizer, "gradient_scale": positive(1.0)},
     "theory.convex_value_bound": {"num_steps": non_negative(10, **several)},
     "theory.recursion_factor": {"curvature": numbers(0.5, **several)},
     "theory.second_order_threshold": {
