@@ -149,8 +149,10 @@ def check_inexact_dtype(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is a floating dtype, real or complex."""
     for name, value in _given(arguments, optional, "a floating dtype such as jnp.float32"):
         try:
-            inexact = jnp.issubdtype(jnp.dtype(value), jnp.inexact)
-        except TypeError:
+            # An array has a dtype, and is none.
+            is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
+            inexact = not is_array and jnp.issubdtype(jnp.dtype(value), jnp.inexact)
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a list of formats.
             inexact = False
         if not inexact:
             raise TypeError(f"{name} must be a floating dtype such as jnp.float32, got {value!r}")

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from jaxopt_course import nn, problems, saddle, theory, training, transforms
+from jaxopt_course._checks import check_inexact_dtype
 
 KEY = jax.random.key(0)
 
@@ -104,3 +105,9 @@ def test_numbers_of_every_kind_pass():
         assert bool(jnp.isfinite(updates).all())
     injected = optax.inject_hyperparams(transforms.adam)(0.1)
     assert bool(jnp.isfinite(first_step(injected, jnp.ones(3), jnp.ones(3))[0]).all())
+
+
+def test_dtypes_of_every_kind_pass():
+    names = ("float32", "bfloat16", float, np.float16, np.dtype("float64"), jnp.bfloat16)
+    for dtype in names:
+        check_inexact_dtype(dtype=dtype)
