@@ -26,6 +26,7 @@ from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._tracing import Traced, digest_of, fingerprint, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.saddle._stop import Stop
+from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import (
     eval_params,
     is_judged_elsewhere,
@@ -254,7 +255,7 @@ class EscapeProgram:
     def _evaluate(self, params: Any) -> tuple[jax.Array, Any, jax.Array]:
         value, pull_back = jax.vjp(self.values, params)
         (grads,) = pull_back(jnp.ones_like(value))
-        return value, grads, self._over_lanes(optax.tree.norm)(grads)
+        return value, grads, self._over_lanes(global_norm)(grads)
 
     def _judge(self, *arguments: Any) -> jax.Array:
         return self._over_lanes(self._judge_one)(*arguments)

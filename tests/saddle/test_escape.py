@@ -452,3 +452,13 @@ def test_an_objective_that_is_traced_is_followed_within_the_trace():
         return runs.params
 
     np.testing.assert_allclose(jax.jit(end)(2.0), np.full((3, 2), 0.6**5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("slope", [300.0, 1e-4])
+def test_gradient_norms_of_half_precision_are_taken_in_float32(slope):
+    starts = jnp.zeros((1, 4), jnp.float16)
+    rule = transforms.gradient_descent(1e-4)
+    runs = saddle.escape(lambda x: slope * x.sum(), rule, starts, max_steps=3)
+    assert runs.gradient_norm.dtype == jnp.float32
+    np.testing.assert_allclose(runs.gradient_norm, 2 * slope, rtol=1e-3)
+    assert runs.reason.tolist() == [saddle.Stop.MAX_STEPS]
