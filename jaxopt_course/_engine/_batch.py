@@ -29,7 +29,8 @@ from jaxopt_course._engine._crews import Engine, Rows, concatenate
 from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
 from jaxopt_course._engine._meshes import check_off_the_mesh
 from jaxopt_course._engine._processes import wait_for_all
-from jaxopt_course._tracing import digest_of, settings
+from jaxopt_course._equations import digest_of
+from jaxopt_course._tracing import settings
 
 _FORMAT = 3
 """Of checkpoints; they are continued by the same only."""

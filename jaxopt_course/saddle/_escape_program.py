@@ -23,7 +23,8 @@ import optax
 from jaxopt_course._batching import lane_axis, update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._loop import RUNNING, key_layout
-from jaxopt_course._tracing import Traced, digest_of, fingerprint, shape_of, trace, trace_objective
+from jaxopt_course._equations import digest_of, fingerprint
+from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.saddle._stop import Stop
 from jaxopt_course.transforms._leaves import global_norm

@@ -20,8 +20,9 @@ from flax import nnx
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._crews import Rows
 from jaxopt_course._engine._loop import IDLE, RUNNING, Lanes
+from jaxopt_course._equations import digest_of
 from jaxopt_course._streams import stream
-from jaxopt_course._tracing import Traced, digest_of, trace, trace_once
+from jaxopt_course._tracing import Traced, trace, trace_once
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import optimizer_of
