@@ -28,7 +28,7 @@ Last result: not run yet
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ from jaxopt_course import problems, saddle, transforms
 
 from .lab import resumable
 from .lab.claims import Claim
+from .lab.fields import Checked, Seed, minimum, one_of
 from .lab.progress import track
 from .lab.statistics import share_interval, show_share
 
@@ -155,18 +156,18 @@ FAMILIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """How many draws of every problem, and how many runs of each."""
 
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: tuple[Annotated[str, one_of(FAMILIES)], ...] = tuple(FAMILIES)
     """Names of the problems."""
-    draws: int = 10
+    draws: Annotated[int, minimum(1)] = 10
     """Draws of each problem at each amount."""
-    runs: int = 20
+    runs: Annotated[int, minimum(1)] = 20
     """Random starts of each draw."""
-    steps: int = 20_000
+    steps: Annotated[int, minimum(1)] = 20_000
     """Most steps of gradient descent."""
-    seed: int = 0
+    seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":

@@ -31,6 +31,8 @@ def normal(key: jax.Array, number: jax.Array, size: int, dtype: jax.typing.DType
     Returns:
         The numbers, shape `(size,)`; of the same bits up to the rounding of the last step.
     """
+    if not size:  # Of a tree without leaves.
+        return jnp.zeros((0,), dtype)
     lowest = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
     if size <= _FEW and _is_partitionable_threefry(key):
         uniform = _uniform(key, number, size, lowest)
