@@ -194,7 +194,9 @@ def _ends(config: Config, family: Family, problem: problems.Problem, key: jax.Ar
     ends = np.where(arrived, GLOBAL, UNDECIDED)
     if not arrived.all():
         # All runs are searched from, so that the same program serves every draw.
-        census = resumable.find(problem.fun, runs.params, null_space=family.null_space)
+        census = resumable.find(
+            problem.fun, runs.params, method="newton", null_space=family.null_space
+        )
         named = np.asarray(census.runs.point)
         kinds = np.asarray(census.point.kind)[named]
         near = (named >= 0) & np.isclose(census.runs.value, runs.value, rtol=0.01, atol=0)

@@ -70,7 +70,10 @@ spectrum = np.array([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]) / 3
 factorization = problems.symmetric_factorization(spectrum, rank=1, init_scale=0.4)
 keys = jax.random.split(jax.random.key(0), 400)
 census = saddle.find(
-    factorization.fun, jax.vmap(factorization.init)(keys), canonical=lambda u: u @ u.T
+    factorization.fun,
+    jax.vmap(factorization.init)(keys),
+    method="newton",
+    canonical=lambda u: u @ u.T,
 )
 
 figure = Figure(figsize=(9, 3.8))

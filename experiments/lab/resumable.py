@@ -56,7 +56,9 @@ def find(fun: Any, starts: Any, *, title: str = "searches", **options: Any):
     """Call `saddle.find` with checkpoints and a bar that is called `title`."""
     from jaxopt_course import saddle
 
-    with _watched(title, starts) as more:
+    # Without a method every start is searched from twice.
+    runs_a_start = 2 if options.get("method") is None else 1
+    with _watched(title, starts, runs_a_start) as more:
         return saddle.find(fun, starts, **more, **options)
 
 
@@ -74,10 +76,10 @@ def fit(*arguments: Any, epochs: int, **options: Any):
 
 
 @contextlib.contextmanager
-def _watched(title: str, starts: Any) -> Iterator[dict[str, Any]]:
+def _watched(title: str, starts: Any, runs_a_start: int = 1) -> Iterator[dict[str, Any]]:
     """Open a bar for a batch; yield what shows it there and where the checkpoints go."""
     import jax
 
     (count, *_) = jax.tree.leaves(starts)[0].shape
-    with progress.bar(title, total=count) as update:
+    with progress.bar(title, total=runs_a_start * count) as update:
         yield {"checkpoint": folder(), "callback": lambda state: update(state.ended)}

@@ -68,7 +68,8 @@ def find_passed(
     path, step = slow_places(np.asarray(norms), most=4)
     if not path.size:
         raise ValueError(f"steps must lead past a saddle, got {steps} without any slow place")
-    census = resumable.find(fun, jax.tree.map(lambda leaf: leaf[path, step], params), max_steps=30)
+    slow = jax.tree.map(lambda leaf: leaf[path, step], params)
+    census = resumable.find(fun, slow, method="newton", max_steps=30)
     strict = np.flatnonzero(np.asarray(census.point.kind) == saddle.Kind.STRICT_SADDLE)
     if not strict.size:
         raise ValueError(f"scale must let paths pass a saddle; none was found at {scale}")

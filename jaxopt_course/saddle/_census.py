@@ -21,6 +21,8 @@ from jaxopt_course.saddle._stationary import classify_unchecked
 class SearchRuns:
     """Where and how every run ended; every leaf has the runs as its leading axis.
 
+    One run a start, in their order; of a search without a `method` two, n Newton's runs first.
+
     Attributes:
         params: Parameters at the end, leaves of shape `(runs, ...)`.
         value: Value there.
@@ -54,7 +56,9 @@ class Census:
         value: Shape `(points,)`.
         point: A `StationaryPoint` with leading axis `points`; `point.kind`, `point.index`, ...
         count: Number of runs that ended at each point, shape `(points,)`, int32.
-        share: The same over the number of all runs, those that found nothing included.
+        share: The same over the number of all runs, those that found nothing included: the fraction
+            of starts that lead there by a method alone. Without a `method` half of the runs look
+            for minima alone; `runs.point[:n]` and `runs.point[n:]` tell the two apart.
         num_points: Number of points. Under `jit` and `vmap` the arrays are padded to `max_points`
             with rows of count 0, value infinity and kind NOT_STATIONARY (0).
         num_left_over: Number of runs that ended at stationary points beyond `max_points`. Unless

@@ -68,7 +68,7 @@ def find(
     fun: Objective,
     starts: chex.ArrayTree,
     *,
-    method: str = "newton",
+    method: str | None = None,
     index: int | jax.Array | None = None,
     max_steps: int = 200,
     tolerance: chex.Numeric | None = None,
@@ -86,6 +86,10 @@ def find(
 ) -> Census:
     """Search for stationary points of every index from a batch of starts.
 
+    By default every start is searched from twice: by Newton's method for points of every index, and
+    by eigenvector following, which at index 0 goes down, for the minima. Newton's method alone can
+    miss every minimum that descent reaches, as in matrix completion. All ends make one census.
+
     The searches run on every device JAX sees, in lanes that are refilled as searches end; then one
     program tells their ends apart. Both are compiled once for what the functions compute, whatever
     objects they are, and given `method` and shapes; no run depends on another. Computed in the
@@ -95,15 +99,19 @@ def find(
         fun: The objective, from parameters (a pytree) to a scalar, twice differentiable; three
             times for `"gradient_norm"`.
         starts: Parameters of real floating dtype with the runs as leading axis of every leaf.
-        method: `"newton"`, damped, for g = 0; `"levenberg_marquardt"`, which minimises |g|^2 / 2 by
-            its Gauss-Newton model, and is the one for points that are not isolated;
-            `"gradient_norm"`, which minimises it by Newton's, at the cost of third derivatives;
-            `"eigenvector_following"`, which goes up along the `index` lowest eigenvectors of the
-            Hessian and down along the others. Minima of |g| that are not stationary trap the first
-            three (STALLED), more of them the higher the dimension; the last lacks a descent
-            function and may cycle (MAX_STEPS), or climb for ever (DIVERGED).
-        index: Count only runs that end with this many negative eigenvalues: an integer, or one a
-            run, shape `(runs,)`. None for any; needed for `"eigenvector_following"`.
+        method: None for two runs a start, of n starts: runs 0 to n - 1 are those of `"newton"`,
+            n to 2n - 1, from the same starts in order, those of `"eigenvector_following"` to
+            `index`, 0 if None. Or one run a start, by `"newton"`, damped, for g = 0;
+            `"levenberg_marquardt"`, which minimises |g|^2 / 2 by its Gauss-Newton model, and is the
+            one for points that are not isolated; `"gradient_norm"`, which minimises it by Newton's,
+            at the cost of third derivatives; `"eigenvector_following"`, which goes up along the
+            `index` lowest eigenvectors of the Hessian and down along the others. Minima of |g| that
+            are not stationary trap the first three (STALLED), more of them the higher the
+            dimension; the last lacks a descent function and may cycle (MAX_STEPS), or climb for
+            ever (DIVERGED).
+        index: Count only runs that end with this many negative eigenvalues, by whatever method: an
+            integer, or one a start, shape `(n,)`. None for any; needed for
+            `method="eigenvector_following"`.
         max_steps: A run that has tried that many steps ends with `Outcome.MAX_STEPS`.
         tolerance: Of the gradient, relative as in the module's formula. By default `eps**(2/3)`.
         trust_radius: Length of the longest first step, relative to 1 + max |start|.
@@ -113,7 +121,7 @@ def find(
             which ends are then compared: `lambda u: u @ u.T` for u up to rotations u -> u R and
             signs, `jnp.sort` for an order that does not matter, a network's outputs on some inputs
             for the order of its neurons. By default the parameters themselves.
-        max_points: The most points to list; by default as many as runs.
+        max_points: The most points to list; by default as many as runs, 2n without a method.
         order: As in `classify`, which names the points.
         null_space: As in `classify`, a function of the parameters.
         devices: As in `escape`.
@@ -123,7 +131,8 @@ def find(
         callback: Called a few times a second with a `Progress`.
 
     Returns:
-        A `Census`, padded to `max_points` where traced.
+        A `Census`, padded to `max_points` where traced. Its `count` and `share` are of all runs,
+        2n without a method.
 
     Raises:
         TypeError, ValueError: for arguments other than described, an objective two evaluations of
@@ -140,14 +149,14 @@ def find(
         >>> starts = jnp.array([[-1.5, 1.0], [0.1, -1.0], [2.0, 0.5], [0.9, 0.2]])
         >>> census = find(fun, starts)
         >>> census.point.index.tolist(), census.count.tolist()
-        ([0, 0, 1], [1, 2, 1])
+        ([0, 0, 1], [3, 4, 1])
     """
-    check_one_of(tuple(RULES), method=method)
+    check_one_of((None, *RULES), method=method)
     check_one_of((2, 4), order=order)
     check_callable(canonical=canonical, null_space=null_space, optional=True)
     check_not_empty("starts", starts)
     check_real_floating("starts", starts)
-    runs = check_batch("starts", starts)
+    count = check_batch("starts", starts)
     check_integer(max_steps=max_steps)
     check_non_negative(max_steps=max_steps)
     check_count(max_points=max_points, optional=True)
@@ -155,7 +164,7 @@ def find(
     check_positive(tolerance=tolerance, optional=True)
     check_non_negative(merge_tolerance=merge_tolerance, optional=True)
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
-    wanted = _check_index(index, method, starts, runs)
+    wanted = _check_index(index, method, starts, count)
 
     # Functions become what they compute; half precision is widened.
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(starts))
@@ -167,6 +176,8 @@ def find(
         name: None if function is None else trace(name, function, shapes)
         for name, function in (("canonical", canonical), ("null_space", null_space))
     }
+    begin = Start(starts, wanted) if method is not None else _twice(starts, wanted)
+    runs = begin.wanted.size
     naming = Naming(
         fun=objective,
         **optional,
@@ -191,10 +202,8 @@ def find(
         lanes=int(lanes),
         block=block_size(int(lanes)),
     )
-    ends = batch.run(
-        program, Start(starts, wanted), about=lambda: about(program), execution=execution
-    )
-    census = take_census(naming, ends, wanted, limits.tolerance, merge_tolerance)
+    ends = batch.run(program, begin, about=lambda: about(program), execution=execution)
+    census = take_census(naming, ends, begin.wanted, limits.tolerance, merge_tolerance)
     return census if is_traced(census) else trimmed(census)
 
 
@@ -202,8 +211,19 @@ def _first(leaf: jax.Array) -> jax.Array:
     return leaf[0]
 
 
-def _check_index(index: Any, method: str, starts: chex.ArrayTree, runs: int) -> jax.Array:
-    """Return one index a run, -1 for any."""
+def _twice(starts: chex.ArrayTree, wanted: jax.Array) -> Start:
+    """Return two runs a start: all of Newton's, then all that follow eigenvectors."""
+    # These go to minima where no index is asked for.
+    follows = jnp.arange(2 * wanted.size) >= wanted.size
+    return Start(
+        params=jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), starts),
+        wanted=jnp.concatenate([wanted, jnp.maximum(wanted, 0)]),
+        follows=follows,
+    )
+
+
+def _check_index(index: Any, method: str | None, starts: chex.ArrayTree, runs: int) -> jax.Array:
+    """Return one index a start, -1 for any."""
     if index is None:
         if method == "eigenvector_following":
             raise ValueError("index must be given for method='eigenvector_following', got None")

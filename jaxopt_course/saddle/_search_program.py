@@ -27,7 +27,14 @@ from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
 from jaxopt_course._engine._loop import RUNNING
 from jaxopt_course._tracing import Traced
-from jaxopt_course.saddle._search_steps import RULES, agreement, fall_of_norm, newton_step
+from jaxopt_course.saddle._search_steps import (
+    RULES,
+    Gradient,
+    Proposal,
+    agreement,
+    fall_of_norm,
+    newton_step,
+)
 
 
 class Outcome(enum.IntEnum):
@@ -83,18 +90,22 @@ class Start(NamedTuple):
     Attributes:
         params: Its parameters.
         wanted: The index that it is to end at, -1 for any.
+        follows: Whether it follows eigenvectors rather than takes Newton's steps, where the program
+            has no one method for all runs; else None.
     """
 
     params: Any
     wanted: Any
+    follows: Any = None
 
 
 class Search(NamedTuple):
-    """The state of the lanes: runs, where they began, and the index wanted of each (-1 for any)."""
+    """The state of the lanes: runs, where they began, and what is asked of each, as in `Start`."""
 
     run: Run
     start: jax.Array
     wanted: jax.Array
+    follows: jax.Array | None
 
 
 def default_lanes(runs: int, platform: str) -> int:
@@ -120,14 +131,14 @@ class SearchProgram:
     Attributes:
         fun: The objective.
         limits: The numbers that the loop depends on.
-        method: How a step is found.
+        method: How a step is found; None for one of two ways, as each run's `Start.follows` says.
         lanes: How many runs take their steps together.
         block: How many of them at once, where not all run.
     """
 
     fun: Traced
     limits: Limits
-    method: str = flax.struct.field(pytree_node=False)
+    method: str | None = flax.struct.field(pytree_node=False)
     lanes: int = flax.struct.field(pytree_node=False)
     block: int = flax.struct.field(pytree_node=False)
     axis = 0
@@ -135,7 +146,7 @@ class SearchProgram:
 
     def begin(self, starts: Start, reason: jax.Array) -> tuple[Search, jax.Array]:
         """Return the state of lanes at their starts."""
-        params, wanted = starts
+        params, wanted, follows = starts
         x = jax.vmap(lambda params: ravel_pytree(params)[0])(params)
         zeros, none = jnp.zeros_like(x[:, 0]), jnp.zeros_like(wanted)
         run = Run(
@@ -147,13 +158,14 @@ class SearchProgram:
             index=none,
             steps=none,
         )
-        return Search(run, start=x, wanted=wanted), reason
+        return Search(run, start=x, wanted=wanted, follows=follows), reason
 
     def step(self, state: Search, reason: jax.Array) -> tuple[Search, jax.Array]:
         """Take a step in every lane that runs."""
         advance = partial(_advance, self._fun_of_vector, self.method, self.limits)
         guarded = jax.vmap(update_where(advance, block=self.block))
-        run, reason = guarded(reason == RUNNING, (state.run, reason), state.start, state.wanted)
+        standing = (state.run, reason)
+        run, reason = guarded(reason == RUNNING, standing, state.start, state.wanted, state.follows)
         return state._replace(run=run), reason
 
     def row(self, state: Search, reason: jax.Array) -> dict[str, Any]:
@@ -190,25 +202,27 @@ def about(program: SearchProgram) -> dict[str, Any]:
 
 def _advance(
     fun: Callable[[jax.Array], jax.Array],
-    method: str,
+    method: str | None,
     limits: Limits,
     standing: tuple[Run, jax.Array],
     start: jax.Array,
     wanted: jax.Array,
+    chosen: jax.Array | None,
 ) -> tuple[Run, jax.Array]:
     """Look at where a run is; end it there, or try a step."""
     run, _ = standing
+    follows = method == "eigenvector_following" if chosen is None else chosen
     gradient_fun = jax.grad(fun)
     gradient, operator = _krylov.flat_hessian(fun, run.x)
     model = _krylov.eigen_model(operator, gradient)
-    run, reason = _judge(method, limits, run, model, start, wanted)
+    run, reason = _judge(follows, limits, run, model, start, wanted)
     going = reason == RUNNING
 
-    proposal = RULES[method](gradient_fun, run.x, model, run.radius, wanted)
+    proposal = _propose(method, follows, gradient_fun, run, model, wanted)
     reached = gradient_fun(run.x + proposal.step)
-    quality_of = agreement if method == "eigenvector_following" else fall_of_norm
     # NaN where the step leads out of the domain, which compares as bad.
-    quality = quality_of(proposal, gradient, reached)
+    measures = (measure(proposal, gradient, reached) for measure in (agreement, fall_of_norm))
+    quality = _either(follows, *measures)
     length = _krylov.norm(proposal.step)
     radius = jnp.where(
         quality >= _GROW,
@@ -229,6 +243,32 @@ def _advance(
     return run, reason
 
 
+def _either(follows: bool | jax.Array, following: Any, other: Any) -> Any:
+    """Return what is for eigenvector following, or the other: one for all runs, or each its own."""
+    if isinstance(follows, bool):
+        return following if follows else other
+    return jax.tree.map(partial(jnp.where, follows), following, other)
+
+
+def _propose(
+    method: str | None,
+    follows: bool | jax.Array,
+    gradient_fun: Gradient,
+    run: Run,
+    model: _krylov.EigenModel,
+    wanted: jax.Array,
+) -> Proposal:
+    """Propose a step by the method, or by that of the two that is the run's."""
+
+    def by(name: str) -> Proposal:
+        return RULES[name](gradient_fun, run.x, model, run.radius, wanted)
+
+    if method is not None:
+        return by(method)
+    # A second proposal costs little: both come from the eigenvectors, which are most of the work.
+    return _either(follows, by("eigenvector_following"), by("newton"))
+
+
 def _short(x: jax.Array) -> jax.Array:
     """Return the longest step that is short beside x."""
     return jnp.finfo(x.dtype).eps ** 0.25 * (1 + jnp.max(jnp.abs(x)))
@@ -241,7 +281,7 @@ def _hardly_curved(model: _krylov.EigenModel) -> jax.Array:
 
 
 def _judge(
-    method: str,
+    follows: bool | jax.Array,
     limits: Limits,
     run: Run,
     model: _krylov.EigenModel,
@@ -262,14 +302,16 @@ def _judge(
     # Underflow, on the way to infinity. Where the run began, zeros are taken as they are.
     flat = arrived & (size < info.tiny**0.5) & jnp.any(run.x != start)
     stuck = run.radius <= info.eps * extent
-    if method == "eigenvector_following":
-        # It knows the way on from a stationary point whose index is wrong by more than zeros.
-        undecided = jnp.sum(_hardly_curved(model))
-        arrived &= (run.index <= wanted) & (wanted <= run.index + undecided)
-    else:
-        # H g is the gradient of |g|^2 / 2.
-        slope = _krylov.norm(model.eigenvalues * model.gradient)
-        stuck |= slope <= limits.tolerance * size * run.gradient_norm
+    # Eigenvector following knows the way on from a stationary point whose index is wrong by more
+    # than zeros.
+    undecided = jnp.sum(_hardly_curved(model))
+    arrived = _either(
+        follows, arrived & (run.index <= wanted) & (wanted <= run.index + undecided), arrived
+    )
+    # The others stop where |g| does not fall: H g is the gradient of |g|^2 / 2.
+    slope = _krylov.norm(model.eigenvalues * model.gradient)
+    level = slope <= limits.tolerance * size * run.gradient_norm
+    stuck = _either(follows, stuck, stuck | level)
     reach = (1 + jnp.max(jnp.abs(start))) / info.eps**0.5
     outcome = jnp.select(
         [

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_course import problems, saddle
+from jaxopt_course import problems, saddle, transforms
 from jaxopt_course.saddle import Kind, Outcome
 from jaxopt_course.saddle._census import group_by_distance
 from tests.compilations import compilations
@@ -133,6 +133,71 @@ def test_minima_of_the_gradient_norm_that_are_not_stationary_are_refused():
     np.testing.assert_allclose(census.params["y"][0], np.zeros(2), atol=1e-6)
 
 
+def classes(census, runs):
+    """Return the index of the points at which these runs ended, -1 where they found nothing."""
+    at = np.asarray(census.runs.point)[runs]
+    return np.where(at < 0, -1, np.asarray(census.point.index)[at])
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_minima_that_descent_reaches_are_in_the_census():
+    # A draw of matrix completion with a bad minimum. Newton's method finds saddles alone.
+    problem = problems.matrix_completion(
+        [2.0, 1.0],
+        dimension=8,
+        sampling_probability=0.8,
+        key=jax.random.key(4),
+        init_distribution="uniform",
+    )
+    runs = 24
+    starts = starts_of(problem, runs, seed=2)
+    descents = saddle.escape(
+        problem.fun, transforms.gradient_descent(0.02), starts, max_steps=5000, target_value=1e-8
+    )
+    reached = np.unique(np.asarray(descents.value).round(5))
+    np.testing.assert_allclose(reached, [0, 0.10026], atol=1e-5)
+
+    census = saddle.find(
+        problem.fun,
+        starts,
+        canonical=lambda u: u @ u.T,
+        null_space=lambda u: (u @ jnp.array([[0.0, 1.0], [-1.0, 0.0]]))[None],
+    )
+    minima = np.asarray(census.point.kind) == Kind.MINIMUM
+    np.testing.assert_allclose(np.asarray(census.value)[minima], reached, atol=1e-5)
+    assert np.all(classes(census, slice(runs, None)) == 0)
+    newton = classes(census, slice(runs))
+    assert np.sum(newton > 0) > runs / 2
+    assert not np.any(newton == 0)
+
+
+def test_without_a_method_every_start_is_searched_from_twice():
+    def fun(x):
+        return jnp.sum((x**2 - 1) ** 2)  # 4 minima, 4 saddles, a maximum.
+
+    runs = 30
+    starts = jax.random.uniform(jax.random.key(1), (runs, 2), minval=-1.5, maxval=1.5)
+    census = saddle.find(fun, starts)
+    assert census.num_points == 9
+    assert census.runs.params.shape == (2 * runs, 2)
+    assert np.all(classes(census, slice(runs, None)) == 0)
+    assert set(classes(census, slice(runs))) == {0, 1, 2}
+    assert census.count.sum() == 2 * runs
+    np.testing.assert_allclose(census.share, census.count / (2 * runs))
+    alone = saddle.find(fun, starts, method="newton")
+    assert alone.runs.params.shape == (runs, 2)
+    np.testing.assert_allclose(census.runs.params[:runs], alone.runs.params, atol=1e-6)
+    np.testing.assert_array_equal(census.runs.steps[:runs], alone.runs.steps)
+
+    # An index is that of both runs of a start.
+    index = jnp.arange(runs) % 2
+    asked = saddle.find(fun, starts, index=index)
+    newton, following = classes(asked, slice(runs)), classes(asked, slice(runs, None))
+    assert np.all((newton == index) | (newton == -1))
+    assert np.mean(following == index) > 0.9
+    assert np.all((following == index) | (following == -1))
+
+
 TRACES = []
 
 
@@ -143,9 +208,10 @@ def runaway(x):
 
 
 def test_runs_that_fail_say_so_and_leave_the_others_alone():
+    find = partial(saddle.find, method="newton")
     line = jnp.array([-0.5, jnp.nan, 0.2, 1.9, 12.0, -200.0, 2.2, 5.0])
     starts = jnp.stack([line, 0 * jnp.arange(8.0)], axis=1)
-    census = saddle.find(runaway, starts, index=jnp.array([0, 0, 0, 0, 0, 0, 1, 0]))
+    census = find(runaway, starts, index=jnp.array([0, 0, 0, 0, 0, 0, 1, 0]))
     outcome = [Outcome(o).name for o in census.runs.outcome.tolist()]
     assert outcome[1] == "DIVERGED"
     assert outcome[5] == "DIVERGED"  # exp(200) is infinite in float32.
@@ -159,10 +225,10 @@ def test_runs_that_fail_say_so_and_leave_the_others_alone():
 
     # Other starts, indices and tolerances, the same program; each run as it was. The two traces are
     # those of the inspection.
-    turned = saddle.find(runaway, starts[::-1], tolerance=1e-4, max_steps=150)
+    turned = find(runaway, starts[::-1], tolerance=1e-4, max_steps=150)
     assert len(TRACES) == traces + 2
     assert turned.count.tolist() == [2, 2]
-    alone = saddle.find(runaway, jnp.repeat(starts[2:3], 8, axis=0))
+    alone = find(runaway, jnp.repeat(starts[2:3], 8, axis=0))
     np.testing.assert_array_equal(alone.runs.params[0], census.runs.params[2])
     assert alone.runs.steps[0] == census.runs.steps[2]
 
@@ -191,7 +257,7 @@ def test_a_census_has_the_same_bits_on_two_devices_and_after_an_interruption(tmp
     )
     progress = []
     whole = search(devices=jax.devices()[:1], callback=progress.append)
-    assert progress[-1][:2] == (256, 256)
+    assert progress[-1][:2] == (512, 512)  # Two a start.
     assert whole.num_points > 1
 
     def interrupt(state):
@@ -202,7 +268,7 @@ def test_a_census_has_the_same_bits_on_two_devices_and_after_an_interruption(tmp
     with pytest.raises(Interruption):
         search(callback=interrupt, **two)
     jax.tree.map(np.testing.assert_array_equal, search(**two), whole)
-    with pytest.raises(ValueError, match="method = newton, this one has gradient_norm"):
+    with pytest.raises(ValueError, match="method = None, this one has gradient_norm"):
         search(method="gradient_norm", **two)
 
 
