@@ -26,9 +26,10 @@ def test_each_claim_fails_when_its_data_are_wrong(dataset):
     kinds.found_kind[0, degenerate] = "MINIMUM"
     kinds.fall[1, strict] = 0.0
     kinds.kind_beside[degenerate] = "DEGENERATE"
-    kinds.found_eigenvalues[0, strict] *= 1.001
-    kinds.found_eigenvalues[1, strict] = np.nan
+    kinds.found_eigenvalues[:, strict] *= 1.001
     assert verdicts(kinds) == [False] * 6
+    kinds.found_eigenvalues[1, strict] = np.nan
+    assert verdicts(kinds) == [False] * 5 + [None]  # Not measured.
     index = dataset.copy(deep=True)
     index.found_index[0, strict] = 2
     assert verdicts(index) == [False] + [True] * 5
