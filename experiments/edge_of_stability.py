@@ -1,0 +1,423 @@
+"""Full-batch training raises the sharpness to where its steps become unstable, and stays there.
+
+On a quadratic of curvature lambda a rule of rate eta is stable up to a threshold that depends on
+the rule alone, here found by `theory.stability_threshold` from the rule itself:
+
+    gradient descent                 2 / eta
+    heavy ball, decay b              (2 + 2 b) / eta
+    Nesterov, decay b                (2 + 2 b) / (eta (1 + 2 b))
+    Adam, first moment b1            2 + 2 b1, for the Hessian seen through its preconditioner
+
+Networks do not stay below it. A tanh network is trained on digits, squared loss, all images in
+every step, by each rule at its rates from the same start. The largest eigenvalue of the Hessian
+(Lanczos, with its residual; for Adam that of P H, P the derivative of its update in the gradient)
+rises while it is below the threshold, and then hovers at it, while the loss, no longer monotone,
+goes on falling: the descent lemma's condition on the step fails, and training works.
+
+Every step counts whether it raised the loss by more than float32 rounds. Momentum may do so without
+being unstable, so that only gradient descent is asked never to do it before the edge. The sharpness
+is seen at odd and even steps by turns, since at the edge it alternates. The rates are such that the
+edge is reached before the loss is all but zero; heavy ball at 0.3 fits the images first, and ends
+at 0.89 of its threshold, at 0.5 it diverges. All is one start of one network; in float32.
+
+Cohen, Kaur, Li, Kolter and Talwalkar (2021), https://arxiv.org/abs/2103.00065; Cohen, Ghorbani,
+Krishnan et al. (2022), https://arxiv.org/abs/2207.14484.
+
+Section: Descent and rates
+Command: python -m experiments run edge_of_stability
+Cost: quick 43 s on 2 busy cores, 25 s of processor time with most programs compiled before; paper
+not run
+Last result: all 37 claims hold; medians of the last quarter lie within 2 % of the thresholds
+(2026-11-29, quick, 2 busy cores)
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from flax import nnx
+from matplotlib.figure import Figure
+
+from jaxopt_course import observables, problems, theory, transforms
+from jaxopt_course.nn import MLP
+
+from .lab import data
+from .lab.claims import Claim, at_least, at_most, within
+from .lab.fields import Checked, Seed, above, minimum, one_of
+from .lab.progress import track
+
+DECAY = 0.9
+"""Of both forms of momentum, and Adam's first moment."""
+GAIN = 0.5
+"""Factor of Xavier's standard deviation at the start, so that it is flatter than the thresholds."""
+ROUNDING = 1e-6
+"""Relative increase of the loss below which a step is not said to raise it."""
+IMAGES = {"digits": 1797, "mnist5k": 5000}
+"""Data sets and how many images each has."""
+SETTLED = 0.25
+"""Share of the records, at the end, of which the median is taken."""
+SOURCE, ADAPTIVE = "Cohen et al. 2021, section 3", "Cohen et al. 2022, section 3"
+
+
+class Rule(NamedTuple):
+    """An update rule and how its stability is judged.
+
+    Attributes:
+        make: From the rate to the rule.
+        preconditioned: Whether through its preconditioner, or by the Hessian itself.
+        tolerance: How near to the threshold it is to hover.
+        source: Where that is seen.
+    """
+
+    make: Callable[[Any], optax.GradientTransformation]
+    preconditioned: bool = False
+    tolerance: float = 0.05
+    source: str = SOURCE
+
+
+RULES = {
+    "gradient descent": Rule(optax.sgd),
+    "heavy ball": Rule(lambda rate: optax.sgd(rate, momentum=DECAY)),
+    "Nesterov": Rule(lambda rate: optax.sgd(rate, momentum=DECAY, nesterov=True)),
+    "Adam": Rule(
+        lambda rate: optax.adam(rate, b1=DECAY, eps=1e-7),
+        preconditioned=True,
+        tolerance=0.1,
+        source=ADAPTIVE,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Checked):
+    """The network, the rules with their rates, and how long they train."""
+
+    rules: tuple[Annotated[str, one_of(RULES)], ...] = tuple(RULES)
+    """Which rules train."""
+    gradient_descent_rates: tuple[Annotated[float, above(0)], ...] = (0.1, 0.15, 0.3)
+    """Rates of gradient descent."""
+    heavy_ball_rates: tuple[Annotated[float, above(0)], ...] = (0.35, 0.42)
+    """Rates of heavy ball."""
+    nesterov_rates: tuple[Annotated[float, above(0)], ...] = (0.1, 0.15)
+    """Rates of Nesterov's method."""
+    adam_rates: tuple[Annotated[float, above(0)], ...] = (0.003,)
+    """Rates of Adam."""
+    dataset: Annotated[str, one_of(IMAGES)] = "digits"
+    """Data set."""
+    images: Annotated[int, minimum(1)] = 500
+    """How many of its images, all in every step."""
+    hidden: tuple[Annotated[int, minimum(1)], ...] = (32, 32)
+    """Widths of the hidden tanh layers."""
+    steps: Annotated[int, minimum(1)] = 4000
+    """Steps of each run."""
+    every: Annotated[int, minimum(1)] = 25
+    """Steps between records, odd."""
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        """Check what depends on two fields, and that records see odd and even steps."""
+        super().__post_init__()
+        if self.images > IMAGES[self.dataset]:
+            raise ValueError(
+                f"images must be at most {IMAGES[self.dataset]}, of {self.dataset}, "
+                f"got {self.images}"
+            )
+        if self.every % 2 == 0:
+            raise ValueError(f"every must be odd, got {self.every}")
+        if self.steps < 8 * self.every:
+            raise ValueError(f"steps must be at least 8 * every, got {self.steps}, {self.every}")
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """500 digits, two hidden layers of 32."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """5,000 images of MNIST, two hidden layers of 200, as in the paper (there of CIFAR-10)."""
+        return cls(
+            gradient_descent_rates=(0.03, 0.05, 0.1),
+            heavy_ball_rates=(0.1, 0.2),
+            nesterov_rates=(0.03, 0.05),
+            adam_rates=(0.001,),
+            dataset="mnist5k",
+            images=5000,
+            hidden=(200, 200),
+            steps=20_000,
+            every=51,
+        )
+
+    def rates(self, rule: str) -> tuple[float, ...]:
+        """Return the rates of a rule."""
+        return {
+            "gradient descent": self.gradient_descent_rates,
+            "heavy ball": self.heavy_ball_rates,
+            "Nesterov": self.nesterov_rates,
+            "Adam": self.adam_rates,
+        }[rule]
+
+
+class Counted(NamedTuple):
+    """The state of a rule, and how often its steps raised the objective.
+
+    Attributes:
+        inner: The rule's own state.
+        value: The objective before the last step.
+        rises: How many of the values seen exceed the one before.
+    """
+
+    inner: Any
+    value: jax.Array
+    rises: jax.Array
+
+
+def counting(rule: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Return a rule that steps like another, and counts how often the objective rises."""
+    rule = optax.with_extra_args_support(rule)
+
+    def init(params):
+        return Counted(rule.init(params), jnp.array(jnp.inf), jnp.array(0))
+
+    def update(updates, state, params=None, **extra_args):
+        value = extra_args["value"]
+        updates, inner = rule.update(updates, state.inner, params, **extra_args)
+        rose = value > state.value * (1 + ROUNDING)
+        return updates, Counted(inner, value.astype(state.value.dtype), state.rises + rose)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def training_problem(config: Config) -> problems.Problem:
+    """Return half the mean squared distance of the network's outputs from the one-hot labels."""
+    loaded = data.load(config.dataset)
+    images, labels = (
+        np.concatenate([getattr(loaded.train, part), getattr(loaded.test, part)])[: config.images]
+        for part in ("images", "labels")
+    )
+    inputs = images.reshape(len(images), -1) - images.mean()
+
+    def build(key):
+        return MLP(
+            (inputs.shape[1], *config.hidden, 10),
+            activation=jnp.tanh,
+            kernel_init=jax.nn.initializers.variance_scaling(GAIN**2, "fan_avg", "normal"),
+            rngs=nnx.Rngs(key),
+        )
+
+    def loss(outputs, labels):
+        return jnp.sum((outputs - jax.nn.one_hot(labels, 10)) ** 2, axis=-1) / 2
+
+    return problems.empirical_loss(build, inputs, labels, loss=loss)
+
+
+def threshold(name: str, rate: float) -> float:
+    """Return the curvature at which a rule becomes unstable, for Adam that of P H."""
+    rule = RULES[name]
+    found = theory.stability_threshold(rule.make(rate))
+    # P is this times the inverse root of the second moments, which the threshold is relative to.
+    return found * rate * (1 - DECAY) if rule.preconditioned else found
+
+
+def _train(config: Config, name: str, problem: problems.Problem, start: Any) -> xr.Dataset:
+    """Train by one rule at all its rates."""
+    of_sharpness = jax.random.key(config.seed)
+
+    @jax.jit
+    def train(rate):
+        rule = RULES[name].make(rate)
+        if RULES[name].preconditioned:
+            observable = observables.preconditioned_sharpness(rule, key=of_sharpness)
+        else:
+            observable = observables.sharpness(key=of_sharpness)
+
+        def observe(params, state, fun):
+            return *observable(params, state.inner, fun), state.rises
+
+        found = transforms.path(
+            problem.fun,
+            counting(rule),
+            start,
+            config.steps,
+            every=config.every,
+            observe={"curvature and rises": observe},
+        )
+        return found.steps, found.value, *found.observed["curvature and rises"]
+
+    parts = []
+    for rate in config.rates(name):
+        steps, loss, sharpness, residual, rises = (np.asarray(leaf) for leaf in train(rate))
+        parts.append(
+            xr.Dataset(
+                {
+                    "sharpness": ("step", sharpness.reshape(steps.shape)),
+                    "residual": ("step", residual.reshape(steps.shape)),
+                    "loss": ("step", loss),
+                    "rises": ("step", rises),
+                    "threshold": threshold(name, rate),
+                    "rule": name,
+                    "rate": rate,
+                },
+                coords={"step": steps},
+            )
+        )
+    return xr.concat(parts, "case", join="exact")
+
+
+def run(config: Config) -> xr.Dataset:
+    """Train by every rule at every rate, from the same start."""
+    problem = training_problem(config)
+    start = problem.init(jax.random.key(config.seed))
+    parts = [_train(config, name, problem, start) for name in track(config.rules, "rules")]
+    return xr.concat(parts, "case", join="exact")
+
+
+class Rise(NamedTuple):
+    """How one run came to the edge, and what it did there.
+
+    Attributes:
+        start: The first sharpness there is, over the threshold.
+        arrival: Record at which the threshold is first reached; None if never.
+        climbs: Share of the records until then that are above the one before.
+        raised_before: Share of the steps until then that raised the loss,
+        raised_after: and of those from then on.
+        falls: Loss at the end over that at the arrival.
+    """
+
+    start: float
+    arrival: int | None
+    climbs: float
+    raised_before: float
+    raised_after: float
+    falls: float
+
+
+def _first(part: xr.Dataset) -> int:
+    """Return the first record that can be: Adam has no preconditioner before its first gradient."""
+    return int(RULES[str(part.rule.values)].preconditioned)
+
+
+def rise(part: xr.Dataset) -> Rise:
+    """Return how one run came to the edge; NaN for what it never came to."""
+    ratio = (part.sharpness / part.threshold).values
+    first = _first(part)
+    above_it = np.flatnonzero(ratio[first:] >= 1)
+    if not above_it.size or not np.isfinite(ratio[first:]).all():
+        return Rise(float(ratio[first]), None, *[np.nan] * 4)
+    at = int(above_it[0]) + first
+    # Steps on either side of the arrival, of which there may be none.
+    steps, rises, loss = part.step.values, part.rises.values, part.loss.values
+    climbs = np.diff(ratio[first : at + 1]) > 0
+    return Rise(
+        float(ratio[first]),
+        at,
+        float(climbs.mean()) if climbs.size else np.nan,
+        float(rises[at] / steps[at]) if at else np.nan,
+        float((rises[-1] - rises[at]) / (steps[-1] - steps[at])) if at < len(steps) - 1 else np.nan,
+        float(loss[-1] / loss[at]),
+    )
+
+
+def settled(part: xr.Dataset) -> float:
+    """Return the median sharpness of the last records of one run."""
+    records = round(SETTLED * part.sizes["step"])
+    return float(part.sharpness.isel(step=slice(-records, None)).median(skipna=False))
+
+
+def _arrival(part: xr.Dataset, came: Rise) -> str:
+    """Return in words when the threshold was reached, and how."""
+    if came.arrival is None:
+        ratio = (part.sharpness / part.threshold).isel(step=slice(_first(part), None))
+        largest = float(ratio.max(skipna=False))
+        return f"never reached, at most {largest:.3g} of it" if np.isfinite(largest) else "then NaN"
+    return (
+        f"reached by step {int(part.step[came.arrival])}, {100 * came.climbs:.3g} % of the records "
+        "on the way above the one before"
+    )
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Judge the way to the edge, the edge, the loss on it, and the residuals."""
+    judged = []
+    for case in range(dataset.sizes["case"]):
+        part = dataset.isel(case=case)
+        name, edge = str(part.rule.values), float(part.threshold)
+        rule, came, title = RULES[name], rise(part), f"{name}, rate {float(part.rate):g}"
+        what = "preconditioned sharpness" if rule.preconditioned else "sharpness"
+        judged += [
+            Claim(
+                f"{title}: the {what} rises until it is at the threshold",
+                rule.source + "; bounds from trial runs",
+                "from below 0.95 of it, 4 of 5 records above the one before",
+                f"from {came.start:.3g} of it, {_arrival(part, came)}",
+                holds=came.start < 0.95 and came.climbs >= 0.8,
+            ),
+            within(
+                f"{title}: then the {what} hovers at the threshold (median of the last "
+                f"{100 * SETTLED:g} %)",
+                rule.source,
+                expected=edge,
+                measured=settled(part),
+                tolerance=rule.tolerance,
+            ),
+            at_most(
+                f"{title}: at the edge the loss falls all the same (at the end, over that on "
+                "arrival)",
+                rule.source + "; bound from trial runs",
+                bound=0.9,
+                measured=came.falls,
+            ),
+            at_least(
+                f"{title}: it is not monotone there (share of the steps that raise it)",
+                rule.source + "; bound from trial runs",
+                bound=0.001,
+                measured=came.raised_after,
+            ),
+        ]
+        if name == "gradient descent":
+            judged.append(
+                at_most(
+                    f"{title}: before it is (share of the steps that raise it)",
+                    "descent lemma along the path",
+                    bound=0.0,
+                    measured=came.raised_before,
+                )
+            )
+    for preconditioned in sorted({RULES[str(name)].preconditioned for name in dataset.rule.values}):
+        chosen = [RULES[str(name)].preconditioned == preconditioned for name in dataset.rule.values]
+        part = dataset.isel(case=np.flatnonzero(chosen), step=slice(int(preconditioned), None))
+        judged.append(
+            at_most(
+                f"the {'preconditioned ' * preconditioned}sharpness is known well enough "
+                "(largest residual over the threshold)",
+                "residuals of the Krylov method",
+                bound=0.01,
+                measured=float((part.residual / part.threshold).max(skipna=False)),
+            )
+        )
+    return judged
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """Draw sharpness over threshold and the loss of every run, a column a rule."""
+    names = list(dict.fromkeys(map(str, dataset.rule.values)))
+    figure = Figure(figsize=(3.1 * len(names) + 0.6, 6))
+    grid = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
+    for (top, bottom), name in zip(grid.T, names, strict=True):
+        for case in np.flatnonzero(dataset.rule.values == name):
+            part = dataset.isel(case=case)
+            label = f"rate {float(part.rate):g}"
+            (line,) = top.plot(part.step, part.sharpness / part.threshold, linewidth=1, label=label)
+            bottom.plot(part.step, part.loss, linewidth=1, color=line.get_color(), label=label)
+        top.axhline(1, color="0.3", linestyle="--", linewidth=1)
+        top.set(title=name, ylim=(0, 1.5))
+        bottom.set(yscale="log", xlabel="step")
+        bottom.legend()
+    grid[0, 0].set(ylabel="sharpness over threshold\n(Adam: preconditioned)")
+    grid[1, 0].set(ylabel="loss")
+    figure.suptitle("The sharpness rises to the rule's stability threshold and stays there")
+    return figure
