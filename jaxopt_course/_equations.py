@@ -406,7 +406,7 @@ def _say(value: Any) -> str:
 
 def _check_known(thing: Any) -> None:
     globals_ = getattr(thing, "__globals__", None)
-    module = globals_["__name__"] if globals_ else getattr(thing, "__module__", None) or ""
+    module = globals_.get("__name__", "") if globals_ else getattr(thing, "__module__", None) or ""
     if module.partition(".")[0] not in (*_KNOWN, "builtins", "numpy"):
         raise _UnknownError
 

@@ -73,3 +73,11 @@ def test_optimizers_of_numbers_are_known_without_a_trace():
     # What somebody else wrote, or holds arrays, is to be traced.
     for unknown in (optax.sgd(lambda step: 0.1), lambda x: x, optax.scale(jnp.ones(()))):
         assert _equations.fingerprint(unknown) is None
+
+
+def test_a_function_of_no_module_is_told_apart_like_any_other():
+    names = {"jnp": jnp}
+    exec("fun = lambda x: jnp.sum(x)", names)  # as a debugger or a page's test does
+    del names["__builtins__"]
+    assert _equations.fingerprint(names["fun"]) is None
+    assert equations(names["fun"]) == equations(lambda x: jnp.sum(x))

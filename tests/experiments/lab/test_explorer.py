@@ -15,6 +15,7 @@ import pytest
 
 from experiments.lab import explorer
 from jaxopt_course import saddle, transforms
+from jaxopt_course._streams import stream
 from jaxopt_course.transforms._noise import draw_noise
 
 pytestmark = [
@@ -46,6 +47,7 @@ process.stdout.write(JSON.stringify({ results, noise, rules: Object.keys(RULES) 
 """
 SURFACES = {surface.make().name: surface for surface in explorer.SURFACES}
 KEY = jax.random.key(5)
+NOISE, PERTURBATION = (stream(KEY, name) for name in ("noise", "perturbation"))
 
 
 def value(index, x):
@@ -95,8 +97,8 @@ def computed(described):
     with jax.enable_x64(True):
         noise = [
             {
-                "inDisc": draw_noise(KEY, jnp.int32(n), jnp.zeros(2), "ball").tolist(),
-                "onCircle": draw_noise(KEY, jnp.int32(n), jnp.zeros(2), "sphere").tolist(),
+                "inDisc": draw_noise(PERTURBATION, jnp.int32(n), jnp.zeros(2), "ball").tolist(),
+                "onCircle": draw_noise(NOISE, jnp.int32(n), jnp.zeros(2), "sphere").tolist(),
             }
             for n in range(STEPS)
         ]
