@@ -12,6 +12,7 @@ closures hold says what it computes (`fingerprint`).
 import enum
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Hashable
 from typing import Any
@@ -379,8 +380,21 @@ class _Fingerprint:
         _check_known(function)
         cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
         held = (cells, function.__defaults__, function.__kwdefaults__)
-        place = f"{function.__module__}.{function.__qualname__}"
-        return f"{place}:{function.__code__.co_firstlineno}{self.of(held)}"
+        place = f"{function.__globals__['__name__']}.{function.__qualname__}"
+        return f"{place}:{_say_code(function.__code__)}{self.of(held)}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _say_code(code: types.CodeType) -> str:
+    """Return a digest of what code does: two functions of one line have one place and two codes."""
+    constants = [
+        _say_code(one)
+        if isinstance(one, types.CodeType)
+        else repr(sorted(map(repr, one)) if isinstance(one, frozenset) else one)
+        for one in code.co_consts
+    ]
+    said = f"{code.co_firstlineno}{code.co_code.hex()}{code.co_names}{constants}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _say(value: Any) -> str:
@@ -405,9 +419,17 @@ def _say(value: Any) -> str:
 
 
 def _check_known(thing: Any) -> None:
+    """Raise _UnknownError unless a function or class is of a known package, as it says.
+
+    A function that was made by `exec`, in a doctest say, can bear the name of any module; what it
+    looks up is then in a dictionary of its own, which may change.
+    """
     globals_ = getattr(thing, "__globals__", None)
     module = globals_.get("__name__", "") if globals_ else getattr(thing, "__module__", None) or ""
     if module.partition(".")[0] not in (*_KNOWN, "builtins", "numpy"):
+        raise _UnknownError
+    home = sys.modules.get(module)
+    if globals_ is not None and (home is None or globals_ is not vars(home)):
         raise _UnknownError
 
 

@@ -81,3 +81,18 @@ def test_a_function_of_no_module_is_told_apart_like_any_other():
     del names["__builtins__"]
     assert _equations.fingerprint(names["fun"]) is None
     assert equations(names["fun"]) == equations(lambda x: jnp.sum(x))
+
+
+def test_two_functions_of_one_line_are_two(monkeypatch):
+    # As if they stood in this package, whose functions are known by what they hold.
+    one, other = (lambda x: jnp.sum(x)), (lambda x: jnp.sum(2 * x))  # fmt: skip
+    monkeypatch.setattr(_equations, "_KNOWN", ("tests", __name__.partition(".")[0]))
+    said = [_equations.fingerprint(fun) for fun in (one, other, one)]
+    assert None not in said
+    assert said[0] == said[2] != said[1]
+
+
+def test_a_function_that_only_bears_a_known_module_s_name_is_not_known():
+    names = {"__name__": "jaxopt_course.saddle", "jnp": jnp}
+    exec("fun = lambda x: jnp.sum(x)", names)
+    assert _equations.fingerprint(names["fun"]) is None

@@ -149,7 +149,7 @@ def find(
         >>> starts = jnp.array([[-1.5, 1.0], [0.1, -1.0], [2.0, 0.5], [0.9, 0.2]])
         >>> census = find(fun, starts)
         >>> census.point.index.tolist(), census.count.tolist()
-        ([0, 0, 1], [3, 4, 1])
+        ([0, 0, 1], [2, 5, 1])
     """
     check_one_of((None, *RULES), method=method)
     check_one_of((2, 4), order=order)
