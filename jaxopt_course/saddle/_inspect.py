@@ -37,7 +37,7 @@ def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: chex.ArrayT
         UserWarning: if `fun` normalizes by the statistics of its batch (flax's BatchNorm, or ours).
 
     Example:
-        >>> inspect_objective("fun", lambda x: x**2, np.ones(2))
+        >>> inspect_objective("fun", lambda x: x**2, jnp.ones(2))
         Traceback (most recent call last):
         ...
         TypeError: fun must return one real number ...

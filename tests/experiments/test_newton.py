@@ -57,7 +57,8 @@ def test_each_claim_fails_when_its_data_are_wrong(dataset):
     wrong.deviation.loc[{"rule": "trust region"}] = 1e-3
     wrong.end.loc[{"origin": "random"}] = newton.KINDS.index("MINIMUM")
     wrong.end.loc[{"origin": "beside a saddle"}] = newton.KINDS.index("MINIMUM")
-    assert verdicts(wrong) == [False] * 5 + [True] * 6
+    # NaN is no measurement.
+    assert verdicts(wrong) == [None] * 2 + [False] * 3 + [True] * 6
     lost = dataset.copy(deep=True)
     lost.end[..., 0] = newton.KINDS.index("elsewhere")
     assert verdicts(lost)[4:] == [False] * 7

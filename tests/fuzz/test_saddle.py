@@ -103,6 +103,8 @@ KINDS = {
     "basis_size": sizes(10, 20),
     "max_products": sizes(50, 100),
     "check_copies": flags(),
+    "check": flags(),
+    "eval_params": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
     "num_steps": sizes(1, 5),
     "num_probes": sizes(4, 8),
     "reorthogonalize": flags(),
