@@ -22,8 +22,8 @@ Sojoudi and Lavaei (2018), https://arxiv.org/abs/1805.10251.
 
 Section: Landscape and saddles
 Command: python -m experiments run benign_thresholds
-Cost: not measured yet
-Last result: not run yet
+Cost: two by two alone 26 s of processor time with everything to compile; the others not measured
+Last result: two by two, 20 runs: 4 of 4 claims hold; the other problems not run (2026-11-29)
 """
 
 import dataclasses
