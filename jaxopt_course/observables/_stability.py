@@ -58,12 +58,13 @@ def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int =
     rule = adapt(optimizer)
 
     def observe(params: Any, state: Any, fun: Any) -> Measured:
-        zero, hessian, unravel = _hessian(fun, params)
+        gradient, hessian = _krylov.flat_hessian(fun, params)
+        zero, (_, unravel) = jnp.zeros_like(gradient), _krylov.flatten(params)
 
         def update(gradient):
             gradient = unravel(gradient)
             arguments = {"value": fun(params), "grad": gradient, "value_fn": fun}
-            return ravel_pytree(rule.update(gradient, state, params, **arguments)[0])[0]
+            return _krylov.flatten(rule.update(gradient, state, params, **arguments)[0])[0]
 
         _, slope = jax.linearize(update, zero)
         start = jax.random.normal(stream(key, "observables"), zero.shape, zero.dtype)
@@ -129,11 +130,3 @@ def step_radius(optimizer: Any, *, key: jax.Array, num_steps: int = 30) -> Obser
         return Measured(found.radius, found.residual_norm)
 
     return observe
-
-
-def _hessian(fun: Any, params: Any) -> tuple[jax.Array, Any, Any]:
-    """Return zeros like the flat parameters, products with the Hessian, and the way back."""
-    flat, unravel = ravel_pytree(params)
-    with jax.default_matmul_precision("highest"):
-        _, product = jax.linearize(jax.grad(lambda flat: fun(unravel(flat))), flat)
-    return jnp.zeros_like(flat), product, unravel
