@@ -16,6 +16,7 @@ tracing takes milliseconds.
 """
 
 import functools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -25,7 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 
-from jaxopt_course._checks import check_value, is_traced
+from jaxopt_course._checks import (
+    check_not_empty,
+    check_real_floating,
+    check_value,
+    is_traced,
+)
 from jaxopt_course._equations import Equations, digest_of, fingerprint, is_call, on_host
 
 _REMEMBERED = 128
@@ -212,6 +218,59 @@ def _check_evaluations(
         )
     if differ is not None:
         check_same(name, first, second)
+
+
+def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: Any) -> bool:
+    """Raise or warn if the curvature of `fun` at `x` would not mean what it seems to.
+
+    Args:
+        name: What the caller calls `fun`.
+        fun: The objective.
+        x: Its parameters.
+
+    Returns:
+        Whether a surrounding transformation traces `x` or what `fun` closes over.
+
+    Raises:
+        TypeError: if `fun` does not return a real scalar or a leaf of `x` is not real floating.
+        ValueError: if `x` is empty, or two evaluations of `fun` at `x` differ.
+
+    Warns:
+        UserWarning: if `fun` normalizes by the statistics of its batch (flax's BatchNorm, or ours).
+
+    Example:
+        >>> inspect_objective("fun", lambda x: x**2, jnp.ones(2))
+        Traceback (most recent call last):
+        ...
+        TypeError: fun must return one real number ...
+    """
+    check_not_empty("x", x)
+    check_real_floating("x", x)
+    if isinstance(fun, Traced):  # It was inspected when it was traced.
+        return is_traced((x, fun))
+    traced = trace_objective(name, fun, x)
+    warn_of_batch_statistics(name, traced)
+    return is_traced((x, traced))
+
+
+def warn_of_batch_statistics(name: str, traced: Traced, stacklevel: int = 4) -> None:
+    """Warn if an objective normalizes by the statistics of its batch."""
+    if any(_in_batch_statistics(equation) for equation in equations_in(traced)):
+        warnings.warn(
+            f"{name} normalizes by the statistics of its batch (BatchNorm in training mode): its "
+            "curvature couples the examples and depends on the batch. If the model as it is used "
+            "is meant, evaluate it with train=False (use_running_average=True).",
+            stacklevel=stacklevel,
+        )
+
+
+def _in_batch_statistics(equation: Any) -> bool:
+    """Whether the equation stems from batch normalization that computes mean and variance."""
+    traceback = equation.source_info.traceback
+    names = {frame.function_name for frame in traceback.frames} if traceback else set()
+    # flax (linen and nnx) computes statistics in the first function, this package in the second.
+    computes = "_compute_stats" in names or "Normalization._moments" in names
+    return computes and "BatchNorm.__call__" in names
 
 
 def trace_once(fun: Callable[..., Any], *examples: Any) -> Traced:

@@ -3,6 +3,7 @@
 Everything here works on flat vectors and on `operator`, a function `v -> A v`; `flat_hessian`
 turns an objective on any pytree into such an operator. One algorithm a file:
 
+    vectors     a pytree as one vector, and back
     hessian     Hessian-vector products, and Hessians as operators on flat vectors
     lanczos     orthonormal Krylov bases that survive exhausted subspaces
     eigenpairs  extreme eigenpairs by thick restarts, with residuals measured afresh
@@ -30,8 +31,6 @@ from jaxopt_course._krylov._hessian import (
     Operator,
     dense,
     flat_hessian,
-    flatten,
-    flatten_wide,
     hvp,
     is_forward_refused,
     product_of_hessian,
@@ -58,6 +57,7 @@ from jaxopt_course._krylov._steihaug import (
     TruncatedCG,
     truncated_cg,
 )
+from jaxopt_course._krylov._vectors import flatten, flatten_wide, ravel
 
 __all__ = [
     "Dominant",
@@ -85,6 +85,7 @@ __all__ = [
     "normalized",
     "orthogonal_direction",
     "product_of_hessian",
+    "ravel",
     "rounding_level",
     "smallest_eigenvalue_bound",
     "tridiagonal",

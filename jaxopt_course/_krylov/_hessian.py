@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
-from jaxopt_course._ravel import ravel
+from jaxopt_course._krylov._vectors import flatten, flatten_wide
 
 Operator = Callable[[jax.Array], jax.Array]
 
@@ -106,40 +106,6 @@ def hvp(fun: Callable[[Any], jax.Array], x: Any, v: Any) -> Any:
         return out if out.dtype == dtype else out.astype(dtype)
 
     return jax.tree.map(rounded, product, x)
-
-
-def flatten(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
-    """Concatenate the leaves of `tree` into a vector of at least float32.
-
-    Half precision is left at the door: inner products of long vectors are meaningless in it.
-
-    Args:
-        tree: Pytree of real floating arrays.
-
-    Returns:
-        The vector, and the function that takes such a vector back to a tree with the leaves'
-        own shapes and dtypes.
-    """
-    flat, unravel = ravel(tree)
-    stored = flat.dtype
-    return (
-        flat.astype(jnp.promote_types(stored, jnp.float32)),
-        lambda vector: unravel(vector.astype(stored)),
-    )
-
-
-def flatten_wide(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
-    """Concatenate the leaves of `tree`, as `flatten` does, with a way back that rounds nothing.
-
-    Args:
-        tree: Pytree of real floating arrays.
-
-    Returns:
-        The vector in the widest dtype of the leaves, float32 at least, and the function that takes
-        such a vector back to a tree with the leaves' own shapes, all in the vector's dtype.
-    """
-    wide = jnp.result_type(jnp.float32, *jax.tree.leaves(tree))
-    return ravel(jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), tree))
 
 
 def flat_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[jax.Array, Operator]:

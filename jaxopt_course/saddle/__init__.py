@@ -22,6 +22,7 @@ from jaxopt_course.saddle._escape import (
     EscapeRuns,
     escape,
 )
+from jaxopt_course.saddle._escape_program import Stop
 from jaxopt_course.saddle._objectives import (
     GaussNewton,
     MeanOverBatches,
@@ -35,10 +36,10 @@ from jaxopt_course.saddle._point import (
 )
 from jaxopt_course.saddle._search import (
     Census,
-    Outcome,
     SearchRuns,
     find,
 )
+from jaxopt_course.saddle._search_program import Outcome
 from jaxopt_course.saddle._stationary import (
     classify,
     min_eigenvalue,
@@ -50,7 +51,6 @@ from jaxopt_course.saddle._stochastic import (
     spectral_density,
     trace,
 )
-from jaxopt_course.saddle._stop import Stop
 from jaxopt_course.saddle._stored import (
     StoredRuns,
     escape_to_disk,

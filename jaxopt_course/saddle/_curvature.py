@@ -39,7 +39,7 @@ from jaxopt_course._checks import (
     check_tangent,
 )
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._inspect import inspect_objective
+from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
 
 

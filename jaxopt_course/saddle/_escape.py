@@ -48,13 +48,13 @@ from jaxopt_course.saddle._escape_program import (
     Observed,
     Optimizer,
     Start,
+    Stop,
     about,
     check_rule,
     default_lanes,
     key_for,
     trace_program,
 )
-from jaxopt_course.saddle._stop import Stop as Stop
 from jaxopt_course.transforms._protocol import is_optimizer
 
 

@@ -8,6 +8,7 @@ it. A lane whose run has ended, or that does not ask, causes no noise to be draw
 be decomposed (`update_where`).
 """
 
+import enum
 import math
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,6 @@ from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._equations import digest_of, fingerprint
 from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
-from jaxopt_course.saddle._stop import Stop
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import (
     eval_params,
@@ -41,6 +41,20 @@ Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientT
 _EIGENVALUE_BLOCK = 16
 _FEW = 16
 """So many parameters leave a step's fixed cost noticeable with 512 lanes."""
+
+
+class Stop(enum.IntEnum):
+    """Why a run ended; the values are what `EscapeRuns.reason` holds as int32."""
+
+    MAX_STEPS = 0
+    """It took `max_steps` steps, and none of the others came first."""
+    TARGET_VALUE = 1
+    """Its value was at most `target_value`."""
+    SECOND_ORDER_STATIONARY = 2
+    """Its gradient norm was at most `epsilon`, and no eigenvalue of its Hessian below
+    `-sqrt(hessian_lipschitz * epsilon)`."""
+    DIVERGED = 3
+    """Its gradient norm, or its value, stopped being finite."""
 
 
 class Limits(NamedTuple):

@@ -39,8 +39,8 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
-from jaxopt_course._ravel import ravel
 from jaxopt_course._streams import stream
+from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._curvature import CurvatureProgress
 from jaxopt_course.saddle._degenerate import Examined, examine, no_evidence
 from jaxopt_course.saddle._dense import (
@@ -51,7 +51,6 @@ from jaxopt_course.saddle._dense import (
     kind_by_hessian,
     oriented,
 )
-from jaxopt_course.saddle._inspect import inspect_objective
 from jaxopt_course.saddle._matrix_free import classify_matrix_free, num_operations
 from jaxopt_course.saddle._point import Kind, StationaryPoint
 
@@ -392,6 +391,6 @@ def flat_directions(
                 f"each leaf, of the same length; got {jax.tree.map(jnp.shape, tangents)} for x of "
                 f"{jax.tree.map(jnp.shape, x)}"
             )
-        return jax.vmap(lambda tangent: ravel(tangent)[0])(tangents).astype(flat.dtype)
+        return jax.vmap(lambda tangent: _krylov.ravel(tangent)[0])(tangents).astype(flat.dtype)
 
     return rows

@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_course import problems, saddle, transforms
 from jaxopt_course.saddle import Kind, Outcome
-from jaxopt_course.saddle._census import group_by_distance
+from jaxopt_course.saddle._search import group_by_distance
 from tests.compilations import compilations
 
 
