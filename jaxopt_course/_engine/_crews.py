@@ -44,11 +44,16 @@ class Progress(NamedTuple):
         ended: How many runs have ended.
         runs: How many there are.
         useful: Share of the steps of all lanes that were steps of a run, between 0 and 1.
+        steps: How many steps the lanes have taken for a run, on average, since the batch began or
+            was taken up again: at `max_steps` all runs have ended, if not before.
+        compiled: Whether the program is compiled.
     """
 
     ended: int
     runs: int
     useful: float
+    steps: float = 0.0
+    compiled: bool = False
 
 
 @dataclasses.dataclass
@@ -170,6 +175,7 @@ class Engine:
         self._lane_steps = self._run_steps = self._bytes = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._is_compiled = False
 
     @property
     def finished(self) -> bool:
@@ -180,7 +186,15 @@ class Engine:
     def progress(self) -> Progress:
         """How far the batch is."""
         useful = self._run_steps / max(self._lane_steps, 1)
-        return Progress(self.ended, len(self.runs), min(useful, 1.0))
+        lanes = self._program.lanes
+        places = max(-(-len(self.runs) // lanes) * lanes, 1)
+        return Progress(
+            ended=self.ended,
+            runs=len(self.runs),
+            useful=min(useful, 1.0),
+            steps=self._lane_steps / places,
+            compiled=self._is_compiled,
+        )
 
     @property
     def whole(self) -> bool:
@@ -210,8 +224,8 @@ class Engine:
     ) -> None:
         """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
 
-        The callback gets the progress a few times a second; or after every step, and what was
-        observed.
+        The callback gets the progress a few times a second; where steps are observed, with what was
+        observed after every step, or with None.
 
         What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
         leaves the crews in order: they can be saved, and `work` may be called again.
@@ -254,8 +268,7 @@ class Engine:
                     done, pending = wait(pending, 0, return_when=FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    if self._observe is None:
-                        listener.tell(self.progress)
+                    listener.tell(self.progress, *([] if self._observe is None else [None]))
             finally:
                 self._stop.set()
                 reports.close()
@@ -284,6 +297,7 @@ class Engine:
             if self.next == self.runs.stop:
                 return None
         self._loop.check_memory(device)
+        self._is_compiled = True
         return Crew(lanes=None, waiting=range(0), under_way=0)
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
@@ -307,6 +321,7 @@ class Engine:
             crew.lanes, head, ended = self._loop(
                 program, crew.lanes, queue, budget=budget, more=more
             )
+            self._is_compiled = True
             queue = queue._replace(head=head)
             begun, rows = int(head) - before, self._keep(ended)
             crew.waiting = crew.waiting[begun:]

@@ -38,6 +38,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     check_tangent,
 )
+from jaxopt_course._progress import counted, shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
@@ -161,6 +162,7 @@ def gauss_newton_product(
         return gauss_newton_map(model, loss, x)(v)
 
 
+@shown("products", left="left at most")
 def extreme_eigenpairs(
     fun: Callable[[Any], jax.Array],
     x: chex.ArrayTree,
@@ -173,6 +175,7 @@ def extreme_eigenpairs(
     max_products: int = 2_000,
     check_copies: bool = True,
     callback: Callable[[CurvatureProgress], Any] | None = None,
+    progress: bool = False,
 ) -> Eigenpairs:
     """Find the smallest or largest eigenvalues of the Hessian, or both in one search.
 
@@ -194,6 +197,8 @@ def extreme_eigenpairs(
         check_copies: Whether to search again for missing copies of multiple eigenvalues, for about
             twice the products.
         callback: Called on the host after every restart with a `CurvatureProgress`.
+        progress: Whether to show a bar, as in `escape`: products so far, and the time that is left
+            at most. It ends early, once the residual is within `tolerance`.
 
     Returns:
         The pairs, their residuals, and what the precision allowed.
@@ -211,7 +216,7 @@ def extreme_eigenpairs(
     """
     check_count(k=k, max_products=max_products)
     check_count(basis_size=basis_size, optional=True)
-    check_flag(check_copies=check_copies)
+    check_flag(check_copies=check_copies, progress=progress)
     check_one_of(("smallest", "largest", "both"), which=which)
     check_key(key=key)
     check_non_negative(tolerance=tolerance, optional=True)
@@ -227,7 +232,7 @@ def extreme_eigenpairs(
         )
     rows = 2 * wanted + 20 if basis_size is None else basis_size
     pairs = _krylov.extreme_eigenpairs(
-        operator,
+        counted(operator, callback, max_products),
         zero,
         num_smallest=smallest,
         num_largest=largest,

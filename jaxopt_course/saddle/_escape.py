@@ -41,6 +41,7 @@ from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress, Rows
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._engine._recording import Recorder
+from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._escape_program import (
     Limits,
@@ -105,6 +106,7 @@ class EscapeRuns:
 
 @preemption.watched_with("checkpoint")
 @within_any_mesh
+@shown("runs", limit="max_steps")
 def escape(
     fun: Objective,
     optimizer: Optimizer,
@@ -124,6 +126,7 @@ def escape(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
     callback: Callable[[Progress], Any] | None = None,
+    progress: bool = False,
 ) -> EscapeRuns:
     """Run an optimizer from every start until each run ends on its own condition.
 
@@ -165,7 +168,9 @@ def escape(
             interrupted, on as many devices as there are now.
         checkpoint_every: Seconds between checkpoints. Ctrl-C, SIGTERM and the end write one more,
             unless the end comes within a second.
-        callback: Called a few times a second with an `Progress`.
+        callback: Called a few times a second with a `Progress`.
+        progress: Whether to show a bar, from the extra `progress`: what is being done, compiling or
+            running, how many runs have ended, and how much time is left.
 
     Returns:
         An `EscapeRuns`. A run whose gradient norm stops being finite ends with `Stop.DIVERGED` and
@@ -196,6 +201,7 @@ def escape(
     check_count(max_steps=max_steps)
     check_count(record_every=record_every, optional=True)
     check_flag(record_params=record_params, record_min_eigenvalue=record_min_eigenvalue)
+    check_flag(progress=progress)
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
     check_callable(eval_params=eval_params, optional=True)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxopt_course import _krylov
+from jaxopt_course._progress import counted
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, reporter
 from jaxopt_course.saddle._dense import oriented, orthonormal_rows
@@ -135,7 +136,7 @@ def smallest_spectrum(
 
     _, operator = _krylov.flat_hessian(fun, x)
     pairs = _krylov.extreme_eigenpairs(
-        operator,
+        counted(operator, callback, max_products),
         jnp.zeros_like(flat),
         num_smallest=k,
         key=key,

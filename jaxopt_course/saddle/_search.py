@@ -33,6 +33,7 @@ from jaxopt_course._checks import (
     check_batch,
     check_callable,
     check_count,
+    check_flag,
     check_integer,
     check_non_negative,
     check_not_empty,
@@ -47,6 +48,7 @@ from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course._engine._meshes import within_any_mesh
+from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
 from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search_program import (
@@ -125,6 +127,7 @@ class Census:
 
 @preemption.watched_with("checkpoint")
 @within_any_mesh
+@shown("runs", limit="max_steps", last="naming the points")
 def find(
     fun: Objective,
     starts: chex.ArrayTree,
@@ -144,6 +147,7 @@ def find(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
     callback: Callable[[Progress], Any] | None = None,
+    progress: bool = False,
 ) -> Census:
     """Search for stationary points of every index from a batch of starts.
 
@@ -190,6 +194,7 @@ def find(
         checkpoint: As in `escape`, for the searches; naming the points is done anew.
         checkpoint_every: Seconds between checkpoints.
         callback: Called a few times a second with a `Progress`.
+        progress: Whether to show a bar, as in `escape`.
 
     Returns:
         A `Census`, padded to `max_points` where traced. Its `count` and `share` are of all runs,
@@ -221,6 +226,7 @@ def find(
     check_integer(max_steps=max_steps)
     check_non_negative(max_steps=max_steps)
     check_count(max_points=max_points, optional=True)
+    check_flag(progress=progress)
     check_positive(trust_radius=trust_radius)
     check_positive(tolerance=tolerance, optional=True)
     check_non_negative(merge_tolerance=merge_tolerance, optional=True)

@@ -39,6 +39,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
+from jaxopt_course._progress import doing, shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._curvature import CurvatureProgress
@@ -66,6 +67,7 @@ _DENSE_OPERATIONS = 3e11
 _BLOCK = 8
 
 
+@shown("products", left="left at most")
 def classify(
     fun: Objective,
     x: chex.ArrayTree,
@@ -81,6 +83,7 @@ def classify(
     num_starts: int = 16,
     check: bool = False,
     callback: Callable[[CurvatureProgress], Any] | None = None,
+    progress: bool = False,
 ) -> StationaryPoint:
     """Tell what kind of point `x` is.
 
@@ -122,6 +125,7 @@ def classify(
             in four directions, for 16 gradients more. `point.check` says where they part: there the
             Hessian is not what it is taken for.
         callback: Called on the host with a `CurvatureProgress` after every restart, matrix-free.
+        progress: Whether to show a bar, as in `extreme_eigenpairs`.
 
     Returns:
         A `StationaryPoint`. A point that is not stationary is NOT_STATIONARY, its other fields
@@ -154,7 +158,7 @@ def classify(
     check_one_of((2, 4), order=order)
     check_one_of(("auto", "dense", "lanczos"), method=method)
     check_count(num_eigenvalues=num_eigenvalues, num_starts=num_starts)
-    check_flag(check=check)
+    check_flag(check=check, progress=progress)
     check_callable(callback=callback, optional=True)
     check_positive(failure_probability=failure_probability)
     check_fraction(failure_probability=failure_probability)
@@ -225,6 +229,7 @@ def classify_unchecked(
             callback=callback,
         )
     else:
+        doing(callback, f"the dense Hessian of {flat.size} parameters")
         point = _classify_dense(
             flat_fun,
             flat,

@@ -51,6 +51,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
+from jaxopt_course._progress import counted, shown
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, curvature_operator, reporter
 
@@ -75,6 +76,7 @@ class Estimate:
     finite: jax.Array
 
 
+@shown("products")
 def trace(
     fun: Callable[[Any], jax.Array],
     x: chex.ArrayTree,
@@ -83,6 +85,7 @@ def trace(
     key: jax.Array,
     method: Literal["hutchinson", "hutch++"] = "hutchinson",
     callback: Callable[[CurvatureProgress], Any] | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Estimate the trace of the Hessian of `fun` at `x`.
 
@@ -95,6 +98,7 @@ def trace(
         key: Typed PRNG key.
         method: Hutch++ is the better the faster the eigenvalues fall off.
         callback: Called on the host after every probe with a `CurvatureProgress`.
+        progress: Whether to show a bar, as in `escape`: products so far, and time left.
 
     Returns:
         The estimate with its standard error. The rounding of a product comes on top.
@@ -111,7 +115,10 @@ def trace(
         36.0 0.0
     """
     check_one_of(("hutchinson", "hutch++"), method=method)
+    check_flag(progress=progress)
+    check_integer(num_probes=num_probes)
     zero, operator, _ = curvature_operator(fun, x)
+    operator = counted(operator, callback, num_probes)
     basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "hutch++")
 
     def sample(key: jax.Array) -> jax.Array:
@@ -123,6 +130,7 @@ def trace(
     return Estimate(exact + mean, error, jnp.asarray(num_probes), finite & jnp.isfinite(exact))
 
 
+@shown("products")
 def diagonal(
     fun: Callable[[Any], jax.Array],
     x: chex.ArrayTree,
@@ -131,6 +139,7 @@ def diagonal(
     key: jax.Array,
     method: Literal["hutchinson", "diag++"] = "hutchinson",
     callback: Callable[[CurvatureProgress], Any] | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Estimate the diagonal of the Hessian of `fun` at `x`.
 
@@ -142,6 +151,7 @@ def diagonal(
         key: Typed PRNG key.
         method: As in `trace`; Diag++ is to the diagonal what Hutch++ is to the trace.
         callback: As in `trace`.
+        progress: As in `trace`.
 
     Returns:
         The estimate, a pytree like `x`, with the standard error of every entry.
@@ -158,7 +168,10 @@ def diagonal(
         [12. 48.] [0. 0.]
     """
     check_one_of(("hutchinson", "diag++"), method=method)
+    check_flag(progress=progress)
+    check_integer(num_probes=num_probes)
     zero, operator, unravel = curvature_operator(fun, x)
+    operator = counted(operator, callback, num_probes)
     basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "diag++")
 
     def sample(key: jax.Array) -> jax.Array:
@@ -251,6 +264,7 @@ class SpectralDensity:
         return self.expectation(lambda nodes: (nodes[..., None] <= grid).astype(nodes.dtype))
 
 
+@shown("products")
 def spectral_density(
     fun: Callable[[Any], jax.Array],
     x: chex.ArrayTree,
@@ -260,6 +274,7 @@ def spectral_density(
     key: jax.Array,
     reorthogonalize: bool = False,
     callback: Callable[[CurvatureProgress], Any] | None = None,
+    progress: bool = False,
 ) -> SpectralDensity:
     """Estimate the spectral density of the Hessian of `fun` at `x`.
 
@@ -276,6 +291,7 @@ def spectral_density(
             appear more than once and share their weight, which moved the density by 1e-6 (float64)
             to 4e-5 (float32) where it was measured.
         callback: Called on the host after every probe with a `CurvatureProgress`.
+        progress: As in `trace`.
 
     Returns:
         The quadrature rules, with methods `density`, `cumulative`, `moments` and `expectation`.
@@ -291,12 +307,13 @@ def spectral_density(
         [1. 2. 4.]
     """
     check_count(num_steps=num_steps, num_probes=num_probes)
-    check_flag(reorthogonalize=reorthogonalize)
+    check_flag(reorthogonalize=reorthogonalize, progress=progress)
     if num_probes < 2:
         raise ValueError(f"num_probes must be at least 2 for a standard error, got {num_probes}")
     check_key(key=key)
     zero, operator, _ = curvature_operator(fun, x)
     steps = min(num_steps, zero.size)
+    operator = counted(operator, callback, num_probes * steps)
     check_callable(callback=callback, optional=True)
     report = None if callback is None else reporter(callback, num_probes * steps)
 
@@ -329,7 +346,6 @@ def _split(
     operator: Operator, zero: jax.Array, num_probes: int, key: jax.Array, *, deflate: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Spend the products: an orthonormal basis (rows) with its images, and keys for the probes."""
-    check_integer(num_probes=num_probes)
     check_key(key=key)
     rank = min(num_probes // 3, zero.size) if deflate else 0
     if num_probes - 2 * rank < 2 or (deflate and rank == 0):

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxopt_course._checks import (
     check_count,
+    check_flag,
     check_key,
     check_not_empty,
     check_path,
@@ -32,6 +33,7 @@ from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress
 from jaxopt_course._engine._meshes import within_any_mesh
+from jaxopt_course._progress import shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits
@@ -152,6 +154,7 @@ def _shortened(blocks: list[range], most: int = 5) -> list[str]:
 
 @preemption.watched_with("folder")
 @within_any_mesh
+@shown("runs", limit="max_steps")
 def escape_to_disk(
     fun: Objective,
     optimizer: Optimizer,
@@ -168,6 +171,7 @@ def escape_to_disk(
     lanes: int | None = None,
     checkpoint_every: float = 60.0,
     callback: Callable[[Progress], Any] | None = None,
+    progress: bool = False,
 ) -> StoredRuns:
     """Run an optimizer from `runs` random starts, in memory that does not grow with their number.
 
@@ -189,7 +193,8 @@ def escape_to_disk(
         devices: As for `escape`.
         lanes: As for `escape`.
         checkpoint_every: Seconds between checkpoints.
-        callback: Called a few times a second with an `Progress`.
+        callback: Called a few times a second with a `Progress`.
+        progress: Whether to show a bar, as in `escape`.
 
     Returns:
         A `StoredRuns`. A run whose start has no finite gradient ends with `Stop.DIVERGED` at once.
@@ -212,6 +217,7 @@ def escape_to_disk(
         (100,)
     """
     check_count(runs=runs, max_steps=max_steps)
+    check_flag(progress=progress)
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_key(key=key)
     check_path(folder=folder)

@@ -41,6 +41,7 @@ from jaxopt_course._checks import (
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._meshes import within_any_mesh
+from jaxopt_course._progress import shown
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
 from jaxopt_course.training._program import (
@@ -92,6 +93,7 @@ class Fit(NamedTuple):
 
 @preemption.watched_with("checkpoint")
 @within_any_mesh
+@shown("epochs", limit="epochs")
 def fit(
     build: Callable[[jax.Array], nnx.Module | FunctionalView],
     optimizer: Any,
@@ -115,6 +117,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
     callback: Callable[[Epochs], Any] | None = None,
+    progress: bool = False,
 ) -> Fit:
     """Train a network from every key.
 
@@ -159,7 +162,8 @@ def fit(
             at hand, with a checkpoint; so do Ctrl-C and other exceptions.
         checkpoint_every: Seconds between checkpoints; the end of training always leaves one.
         callback: Called with an `Epochs` after every epoch of every device's runs, before they
-            begin the next: for a progress bar, or `TensorBoard`.
+            begin the next: for `TensorBoard`, say.
+        progress: Whether to show a bar, as in `saddle.escape`.
 
     Returns:
         A `Fit`. A run that diverges goes back to where it stood before that epoch, ends there and
@@ -198,7 +202,7 @@ def fit(
     _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
     check_number(max_loss=max_loss)
-    check_flag(gradient_norm=gradient_norm)
+    check_flag(gradient_norm=gradient_norm, progress=progress)
     examples = _check_shapes(train, keys, hyperparams, data_axis)
     if batch_size > examples:
         raise ValueError(f"batch_size must be at most the {examples} examples, got {batch_size}")

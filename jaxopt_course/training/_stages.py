@@ -20,6 +20,7 @@ from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _checkpoints as checkpoints
 from jaxopt_course._engine._batch import Execution
 from jaxopt_course._engine._crews import Engine, Progress, Rows
+from jaxopt_course._progress import Bar
 from jaxopt_course.training._program import Epochs, TrainingProgram, capacity, newest
 from jaxopt_course.training._starts import Continued, Fresh, Starts
 
@@ -113,6 +114,10 @@ def _source(starts: Starts, room: int) -> Callable[[int, int], Any]:
 
 def _telling(callback: Callable[[Epochs], Any]) -> Callable[[Progress, Any], None]:
     def tell(progress: Progress, moved: Any) -> None:
+        if isinstance(callback, Bar):
+            callback.batch(progress)
+        if moved is None:
+            return
         run, epoch, record = moved
         if run.size:
             callback(Epochs(run, epoch, record, progress.ended, progress.runs))

@@ -402,6 +402,7 @@ ARGUMENTS: dict[str, Kind] = {
     "checkpoint": paths("unwritten"),
     "checkpoint_every": positive(60.0),
     "callback": functions(print),
+    "progress": flags(),
     "eval_params": functions(lambda state, params: params),
     "init": functions(lambda key: jnp.ones(3)).but(None, lambda key: {}, lambda key: "a"),
     "runs": counts(2),

@@ -131,6 +131,7 @@ KINDS = {
     "checkpoint": Kind(st.just(None), st.sampled_from((None, 3, b"folder"))),
     "checkpoint_every": positive(0.5, 60),
     "callback": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
+    "progress": flags(),
     "init": Kind(
         st.just(lambda key: jax.random.normal(key, (3,))),
         st.sampled_from((None, 3, lambda key: key, lambda key: {}, lambda key: jnp.int32(3))),

@@ -49,6 +49,7 @@ KINDS = {
     "loss": Kind(st.just(training.cross_entropy), st.sampled_from((None, 3, "loss"))),
     "augment": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
     "callback": Kind(st.just(None), st.sampled_from((None, 3, "a"))),
+    "progress": flags(),
     "outputs": Kind(st.just(jnp.ones((3, 2))), wild_trees()),
     "labels": Kind(st.just(labels), st.one_of(st.just(labels), wild_trees())),
     "hyperparam": Kind(
