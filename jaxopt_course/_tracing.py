@@ -32,6 +32,7 @@ from jaxopt_course._checks import (
     check_value,
     is_traced,
 )
+from jaxopt_course._coupling import coupled_examples
 from jaxopt_course._equations import Equations, digest_of, fingerprint, is_call, on_host
 
 _REMEMBERED = 128
@@ -254,23 +255,18 @@ def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: Any) -> boo
 
 
 def warn_of_batch_statistics(name: str, traced: Traced, stacklevel: int = 4) -> None:
-    """Warn if an objective normalizes by the statistics of its batch."""
-    if any(_in_batch_statistics(equation) for equation in equations_in(traced)):
+    """Warn if the value of one example depends on another, as under batch normalization."""
+    equations = traced.equations
+    shape = coupled_examples(equations.jaxpr, equations.in_tree.num_leaves)
+    if shape is not None:
         warnings.warn(
-            f"{name} normalizes by the statistics of its batch (BatchNorm in training mode): its "
-            "curvature couples the examples and depends on the batch. If the model as it is used "
-            "is meant, evaluate it with train=False (use_running_average=True).",
+            f"{name} normalizes by the statistics of its batch, or couples its examples in another "
+            f"way (those along the first axis of an array of shape {shape}): its curvature is that "
+            "of this batch as a whole. If the model as it is used is meant, evaluate it by its "
+            "running averages (train=False, use_running_average=True, equinox.nn.inference_mode, "
+            "is_training=False).",
             stacklevel=stacklevel,
         )
-
-
-def _in_batch_statistics(equation: Any) -> bool:
-    """Whether the equation stems from batch normalization that computes mean and variance."""
-    traceback = equation.source_info.traceback
-    names = {frame.function_name for frame in traceback.frames} if traceback else set()
-    # flax (linen and nnx) computes statistics in the first function, this package in the second.
-    computes = "_compute_stats" in names or "Normalization._moments" in names
-    return computes and "BatchNorm.__call__" in names
 
 
 def trace_once(fun: Callable[..., Any], *examples: Any) -> Traced:
