@@ -203,7 +203,8 @@ def _of_elements(
     arrays = [value for value, shape in zip(operands, shapes, strict=True) if shape]
     examples = [value for value in arrays if value.axis not in (None, _UNKNOWN) and value.learned]
     statistics = [value for value in arrays if value.axis is None and value.pooled]
-    found += [one.pooled for one in statistics for other in examples if one.pooled == other.source]
+    sources = [other.source for other in examples]
+    found += [one.pooled for one in statistics if one.pooled and one.pooled in sources]
     # Weights that are held fixed have a first axis, too: that of the activations they meet counts.
     # And so have running averages that are mixed with pooled ones: not that of examples.
     learned = [value for value in arrays if value.learned and value.axis is not None]

@@ -31,9 +31,11 @@ from jaxopt_course._krylov._hessian import (
     Operator,
     dense,
     flat_hessian,
+    half_widened,
     hvp,
     is_forward_refused,
     product_of_hessian,
+    rounded_like,
 )
 from jaxopt_course._krylov._lanczos import (
     Krylov,
@@ -77,6 +79,7 @@ __all__ = [
     "flat_hessian",
     "flatten",
     "flatten_wide",
+    "half_widened",
     "hvp",
     "is_forward_refused",
     "kuczynski_wozniakowski_error",
@@ -86,6 +89,7 @@ __all__ = [
     "orthogonal_direction",
     "product_of_hessian",
     "ravel",
+    "rounded_like",
     "rounding_level",
     "smallest_eigenvalue_bound",
     "tridiagonal",

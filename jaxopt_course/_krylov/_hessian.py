@@ -93,19 +93,14 @@ def hvp(fun: Callable[[Any], jax.Array], x: Any, v: Any) -> Any:
         {'a': Array(6., dtype=float32, weak_type=True),
          'b': Array(4., dtype=float32, weak_type=True)}
     """
-    at, along = _half_widened(x), _half_widened(v)
+    at, along = half_widened(x), half_widened(v)
     try:
         product = jax.jvp(jax.grad(fun), (at,), (along,))[1]
     except (TypeError, NotImplementedError) as error:
         if not is_forward_refused(error):
             raise
         product = product_of_hessian(fun, at)[1](along)
-
-    def rounded(out: jax.Array, leaf: Any) -> jax.Array:
-        dtype = jnp.result_type(leaf)
-        return out if out.dtype == dtype else out.astype(dtype)
-
-    return jax.tree.map(rounded, product, x)
+    return rounded_like(product, x)
 
 
 def flat_hessian(fun: Callable[[Any], jax.Array], x: Any) -> tuple[jax.Array, Operator]:
@@ -144,7 +139,7 @@ def dense(operator: Operator, dimension: int, dtype: Any) -> jax.Array:
     return (columns + columns.T) / 2
 
 
-def _half_widened(tree: Any) -> Any:
+def half_widened(tree: Any) -> Any:
     """The tree with leaves in half precision widened to float32, and others as they are."""
 
     def widened(leaf: Any) -> Any:
@@ -152,6 +147,16 @@ def _half_widened(tree: Any) -> Any:
         return jnp.asarray(leaf, jnp.float32) if narrow else leaf
 
     return jax.tree.map(widened, tree)
+
+
+def rounded_like(tree: Any, like: Any) -> Any:
+    """The tree with its leaves in the dtypes of those of another one."""
+
+    def rounded(leaf: jax.Array, model: Any) -> jax.Array:
+        dtype = jnp.result_type(model)
+        return leaf if leaf.dtype == dtype else leaf.astype(dtype)
+
+    return jax.tree.map(rounded, tree, like)
 
 
 def _holds(jaxpr: Jaxpr, primitive: str) -> bool:

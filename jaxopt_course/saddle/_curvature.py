@@ -158,8 +158,10 @@ def gauss_newton_product(
     check_real_floating("x", x)
     inspect_objective("loss(model)", lambda x: loss(model(x)), x)
     check_tangent("v", v, "x", x)
+    at, along = _krylov.half_widened(x), _krylov.half_widened(v)
     with jax.default_matmul_precision("highest"):
-        return gauss_newton_map(model, loss, x)(v)
+        product = gauss_newton_map(model, loss, at)(along)
+    return _krylov.rounded_like(product, x)
 
 
 @shown("products", left="left at most")

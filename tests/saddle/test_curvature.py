@@ -194,6 +194,21 @@ def test_every_function_takes_every_real_dtype_and_names_the_leaf_of_others(x64,
             jax.eval_shape(FUNCTIONS[function], {"w": jnp.ones(3, dtype)})
 
 
+def test_a_gauss_newton_product_of_half_precision_is_rounded_once():
+    rng = np.random.default_rng(0)
+    inputs = jnp.asarray(rng.standard_normal((50, 20)), jnp.float32)
+    x, v = (jnp.asarray(rng.standard_normal((20, 3)), jnp.bfloat16) for _ in range(2))
+    wide = [leaf.astype(jnp.float32) for leaf in (x, v)]
+    half, single = (
+        saddle.gauss_newton_product(
+            lambda w: jnp.tanh(inputs.astype(w.dtype) @ w), lambda out: jnp.mean(out**4), *pair
+        )
+        for pair in ((x, v), wide)
+    )
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(half, single.astype(jnp.bfloat16))
+
+
 def test_vectors_are_wide_where_parameters_are_half():
     matrix = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
     matrix = (matrix + matrix.T) / 2
