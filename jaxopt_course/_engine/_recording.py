@@ -5,8 +5,7 @@ two entries the last one is written again, in place: to write under a condition 
 record.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax
@@ -14,8 +13,17 @@ import jax.numpy as jnp
 
 from jaxopt_course._engine._loop import RUNNING, Program
 
-Observe = Callable[[Any, Any], dict[str, Any]]
-"""From a program and its state to what is recorded of every lane, which has the program's axis."""
+
+class Observe(Protocol):
+    """What is recorded of every lane, a pytree; all that it returns has the program's axis."""
+
+    def begin(self, program: Any, state: Any) -> Any:
+        """Return what is remembered before the first entry."""
+        ...
+
+    def __call__(self, program: Any, state: Any, memory: Any) -> tuple[dict[str, Any], Any]:
+        """Return an entry, and what is remembered then."""
+        ...
 
 
 class Recorded(NamedTuple):
@@ -26,11 +34,13 @@ class Recorded(NamedTuple):
         clock: Steps since the lanes were filled, the same in all, int32, shape `(lanes,)`.
         record: The entries, which come before the lanes where these are the last axis, and after
             them where they are the first.
+        memory: What one entry leaves to the next.
     """
 
     state: Any
     clock: jax.Array
     record: dict[str, Any]
+    memory: Any
 
 
 @flax.struct.dataclass
@@ -45,7 +55,7 @@ class Recorder:
     """
 
     program: Program
-    observe: Observe = flax.struct.field(pytree_node=False)
+    observe: Observe
     every: int = flax.struct.field(pytree_node=False)
     entries: int = flax.struct.field(pytree_node=False)
     in_blocks = True
@@ -69,10 +79,11 @@ class Recorder:
             shape.insert(self._place, self.entries + 1)
             return jnp.zeros(shape, entry.dtype)
 
-        entry = self.observe(self.program, state)
+        memory = self.observe.begin(self.program, state)
+        entry, memory = self._observe(state, memory, reason)
         record = jax.tree.map(empty, entry)
         clock = jnp.zeros(self.lanes, jnp.int32)
-        return Recorded(state, clock, self._write(record, entry, 0)), reason
+        return Recorded(state, clock, self._write(record, entry, 0), memory), reason
 
     def step(self, recorded: Recorded, reason: jax.Array) -> tuple[Recorded, jax.Array]:
         """Take a step; write an entry where one is due, or where the last run has ended."""
@@ -81,12 +92,16 @@ class Recorder:
         # Where all have ended before its time, the entry says how they ended.
         row = -(-clock[0] // self.every)
         due = (clock[0] % self.every == 0) | jnp.all(reason != RUNNING)
-        entry = jax.lax.cond(
+        entry, memory = jax.lax.cond(
             due,
-            lambda: self.observe(self.program, state),
-            lambda: jax.tree.map(lambda record: self._read(record, row), recorded.record),
+            lambda memory: self._observe(state, memory, reason),
+            lambda memory: (
+                jax.tree.map(lambda record: self._read(record, row), recorded.record),
+                memory,
+            ),
+            recorded.memory,
         )
-        return Recorded(state, clock, self._write(recorded.record, entry, row)), reason
+        return Recorded(state, clock, self._write(recorded.record, entry, row), memory), reason
 
     def row(self, recorded: Recorded, reason: jax.Array) -> dict[str, Any]:
         """Return what is kept of every run, the record among it."""
@@ -99,6 +114,20 @@ class Recorder:
 
         record = jax.tree.map(chosen, recorded.record)
         return self.program.row(recorded.state, reason) | {"record": record}
+
+    def _observe(self, state: Any, memory: Any, reason: jax.Array) -> tuple[dict[str, Any], Any]:
+        """Observe all lanes; what is remembered of a run stays as it was once it has ended.
+
+        So later entries repeat its last one to the bit, however long the neighbours go on.
+        """
+        entry, new = self.observe(self.program, state, memory)
+
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            shape = [1] * old.ndim
+            shape[self.axis] = -1
+            return jnp.where((reason == RUNNING).reshape(shape), new, old)
+
+        return entry, jax.tree.map(choose, new, memory)
 
     @property
     def _place(self) -> int:

@@ -1,4 +1,10 @@
-"""Curvature along the way: ends of the Hessian's spectrum, its trace, its index."""
+"""Curvature along the way: ends of the Hessian's spectrum, its trace, its index.
+
+What is found of eigenvectors at one observation is where Lanczos's method begins at the next one
+(`Following`). The eigenvectors of before alone would never show one that has overtaken them: in
+exact arithmetic a Krylov space holds nothing that its first direction does not. So a random
+direction is mixed in, and the basis is never smaller than a few rows.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,11 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course import saddle
+from jaxopt_course import _krylov, saddle
 from jaxopt_course._checks import check_count, check_key, check_positive
+from jaxopt_course._observe import Following, Observable
+from jaxopt_course._streams import stream
 
-Observable = Callable[[Any, Any, Callable[[Any], jax.Array]], Any]
-"""From the parameters, the optimizer's state and the objective to a pytree of arrays."""
+_MIXED = 0.1
+"""Length of the random direction beside the eigenvectors of before, together of length 1."""
+_SPARE = 9
+"""Rows of a basis that begins at known eigenvectors, beyond two for each of them."""
 
 
 class Measured(NamedTuple):
@@ -26,7 +36,7 @@ class Measured(NamedTuple):
     error: jax.Array
 
 
-def sharpness(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Observable:
+def sharpness(*, k: int = 1, key: jax.Array | None = None, tolerance: float = 1e-3) -> Observable:
     """The k largest eigenvalues of the Hessian.
 
     Gradient descent of rate eta is stable on a quadratic below 2/eta; full-batch training raises
@@ -34,7 +44,7 @@ def sharpness(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Observa
 
     Args:
         k: How many.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for random directions; which one hardly matters, by default that of 0.
         tolerance: Residual norm to reach, relative to the norm of the Hessian.
 
     Returns:
@@ -44,7 +54,7 @@ def sharpness(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Observa
         TypeError, ValueError: for arguments other than described.
 
     Example:
-        >>> observable = sharpness(key=jax.random.key(0))
+        >>> observable = sharpness()
         >>> round(float(observable(jnp.ones(3), None, lambda x: 2 * x @ x).value[0]), 4)
         4.0
 
@@ -54,12 +64,14 @@ def sharpness(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Observa
     return _end("largest", k, key, tolerance)
 
 
-def min_eigenvalue(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Observable:
+def min_eigenvalue(
+    *, k: int = 1, key: jax.Array | None = None, tolerance: float = 1e-3
+) -> Observable:
     """The k smallest eigenvalues of the Hessian: how far from convex the objective is here.
 
     Args:
         k: How many.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for random directions; which one hardly matters, by default that of 0.
         tolerance: Residual norm to reach, relative to the norm of the Hessian.
 
     Returns:
@@ -69,7 +81,7 @@ def min_eigenvalue(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Ob
         TypeError, ValueError: for arguments other than described.
 
     Example:
-        >>> observable = min_eigenvalue(key=jax.random.key(0))
+        >>> observable = min_eigenvalue()
         >>> fun = lambda x: x[0] ** 2 - x[1] ** 2
         >>> round(float(observable(jnp.ones(2), None, fun).value[0]), 4)
         -2.0
@@ -77,20 +89,60 @@ def min_eigenvalue(*, k: int = 1, key: jax.Array, tolerance: float = 1e-3) -> Ob
     return _end("smallest", k, key, tolerance)
 
 
-def _end(which: Any, k: int, key: jax.Array, tolerance: float) -> Observable:
-    check_count(k=k)
-    check_key(key=key)
-    check_positive(tolerance=tolerance)
-
-    def observe(params: Any, state: Any, fun: Any) -> Measured:
-        del state
-        pairs = saddle.extreme_eigenpairs(
-            fun, params, k=k, which=which, key=key, tolerance=tolerance, check_copies=False
-        )
+def _end(which: Any, k: int, key: jax.Array | None, tolerance: float) -> Following:
+    def measure(pairs: saddle.Eigenpairs, params: Any, state: Any, fun: Any) -> Measured:
+        del params, state, fun
         order = slice(None, None, -1) if which == "largest" else slice(None)
         return Measured(pairs.eigenvalues[order], pairs.residual_norms[order])
 
-    return observe
+    return of_eigenpairs(which, measure, k=k, key=key, tolerance=tolerance)
+
+
+def of_eigenpairs(
+    which: Any,
+    measure: Callable[[saddle.Eigenpairs, Any, Any, Any], Any],
+    *,
+    k: int,
+    key: jax.Array | None,
+    tolerance: float,
+) -> Following:
+    """An observable of the eigenpairs at one end of the Hessian's spectrum.
+
+    Args:
+        which: The end, as of `saddle.extreme_eigenpairs`.
+        measure: From the pairs, parameters, state and objective to what is observed.
+        k: How many pairs.
+        key: Typed key for random directions, that of 0 if None.
+        tolerance: Residual norm to reach, relative to the norm of the Hessian.
+    """
+    check_count(k=k)
+    check_key(key=key, optional=True)
+    check_positive(tolerance=tolerance)
+
+    def begin(params: Any) -> jax.Array:
+        return jnp.zeros_like(_krylov.flatten_wide(params)[0])
+
+    def follow(params: Any, state: Any, fun: Any, last: jax.Array) -> tuple[Any, jax.Array]:
+        _, unravel = _krylov.flatten_wide(params)
+        own = stream(jax.random.key(0) if key is None else key, "observables")
+        other = _krylov.normalized(jax.random.normal(own, last.shape, last.dtype))
+        # After what was not finite the search begins anew.
+        last = jnp.where(jnp.all(jnp.isfinite(last)), last, 0)
+        pairs = saddle.extreme_eigenpairs(
+            fun,
+            params,
+            k=k,
+            which=which,
+            key=own,
+            start=unravel(_krylov.normalized(last) + _MIXED * other),
+            tolerance=tolerance,
+            basis_size=2 * k + _SPARE,
+            check_copies=False,
+        )
+        vectors = jax.vmap(lambda vector: _krylov.flatten_wide(vector)[0])(pairs.eigenvectors)
+        return measure(pairs, params, state, fun), jnp.sum(vectors, axis=0)
+
+    return Following(begin, follow)
 
 
 def trace(*, num_probes: int, key: jax.Array) -> Observable:

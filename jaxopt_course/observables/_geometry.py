@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxopt_course import saddle
-from jaxopt_course._checks import check_callable, check_count, check_key, check_positive
-from jaxopt_course.observables._curvature import Observable
+from jaxopt_course._checks import check_callable
+from jaxopt_course._observe import Observable
+from jaxopt_course.observables._curvature import Measured, of_eigenpairs
 from jaxopt_course.transforms import adapt
 
 
@@ -35,14 +35,14 @@ def distance(origin: chex.ArrayTree) -> Observable:
     return observe
 
 
-def alignment(*, k: int, key: jax.Array, tolerance: float = 1e-3) -> Observable:
+def alignment(*, k: int, key: jax.Array | None = None, tolerance: float = 1e-3) -> Observable:
     """The share of the squared gradient that lies in the span of the k top eigenvectors.
 
     With v_i the eigenvectors of the k largest eigenvalues, `sum_i <v_i, g>^2 / |g|^2`.
 
     Args:
         k: How many eigenvectors.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for random directions; which one hardly matters, by default that of 0.
         tolerance: Residual norm to reach, relative to the norm of the Hessian.
 
     Returns:
@@ -52,32 +52,28 @@ def alignment(*, k: int, key: jax.Array, tolerance: float = 1e-3) -> Observable:
         TypeError, ValueError: for arguments other than described.
 
     Example:
-        >>> observable = alignment(k=1, key=jax.random.key(0))
+        >>> observable = alignment(k=1)
         >>> round(float(observable(jnp.ones(2), None, lambda x: x[0] ** 2 + 2 * x[1] ** 2)), 4)
         0.8
 
     Reference:
         Gur-Ari, Roberts and Dyer (2018), https://arxiv.org/abs/1812.04754.
     """
-    check_count(k=k)
-    check_key(key=key)
-    check_positive(tolerance=tolerance)
 
-    def observe(params: Any, state: Any, fun: Any) -> jax.Array:
+    def measure(pairs: Any, params: Any, state: Any, fun: Any) -> jax.Array:
         del state
-        pairs = saddle.extreme_eigenpairs(
-            fun, params, k=k, which="largest", key=key, tolerance=tolerance, check_copies=False
-        )
         gradient, _ = ravel_pytree(jax.grad(fun)(params))
         vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.eigenvectors)
         square = gradient @ gradient
         inside = jnp.sum((vectors @ gradient) ** 2)
         return jnp.where(square > 0, inside / jnp.where(square > 0, square, 1), 0)
 
-    return observe
+    return of_eigenpairs("largest", measure, k=k, key=key, tolerance=tolerance)
 
 
-def effective_step(optimizer: Any, *, key: jax.Array, tolerance: float = 1e-3) -> Observable:
+def effective_step(
+    optimizer: Any, *, key: jax.Array | None = None, tolerance: float = 1e-3
+) -> Observable:
     """The step that a rule takes along the top eigenvector, in units of the gradient there.
 
     `-<v, u> / <v, g>` for the update u at the gradient g: the rate, for gradient descent. Times the
@@ -85,7 +81,7 @@ def effective_step(optimizer: Any, *, key: jax.Array, tolerance: float = 1e-3) -
 
     Args:
         optimizer: The rule; the state that is observed is its own.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for random directions; which one hardly matters, by default that of 0.
         tolerance: Residual norm to reach, relative to the norm of the Hessian.
 
     Returns:
@@ -96,18 +92,13 @@ def effective_step(optimizer: Any, *, key: jax.Array, tolerance: float = 1e-3) -
 
     Example:
         >>> rule, x = optax.sgd(0.1), jnp.ones(3)
-        >>> observable = effective_step(rule, key=jax.random.key(0))
+        >>> observable = effective_step(rule)
         >>> round(float(observable(x, rule.init(x), lambda x: x @ x)), 4)
         0.1
     """
-    check_key(key=key)
-    check_positive(tolerance=tolerance)
     rule = adapt(optimizer)
 
-    def observe(params: Any, state: Any, fun: Any) -> jax.Array:
-        pairs = saddle.extreme_eigenpairs(
-            fun, params, k=1, which="largest", key=key, tolerance=tolerance, check_copies=False
-        )
+    def measure(pairs: Any, params: Any, state: Any, fun: Any) -> jax.Array:
         value, grads = jax.value_and_grad(fun)(params)
         updates, _ = rule.update(grads, state, params, value=value, grad=grads, value_fn=fun)
         vector = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], pairs.eigenvectors))[0]
@@ -115,7 +106,67 @@ def effective_step(optimizer: Any, *, key: jax.Array, tolerance: float = 1e-3) -
         moved = vector @ ravel_pytree(updates)[0]
         return jnp.where(slope == 0, jnp.nan, -moved / jnp.where(slope == 0, 1, slope))
 
-    return observe
+    return of_eigenpairs("largest", measure, k=1, key=key, tolerance=tolerance)
+
+
+def gradient_noise(
+    losses: Callable[[Any], jax.Array],
+    *,
+    k: int,
+    key: jax.Array | None = None,
+    tolerance: float = 1e-3,
+) -> Observable:
+    """The variance of the examples' gradients along the k top eigenvectors of the Hessian.
+
+    With g_j the gradient of example j's loss and v_i the eigenvectors of the k largest eigenvalues,
+    descending, the variance of `<v_i, g_j>` over j. The mean gradient of b examples drawn at random
+    has one b-th of it. One product with the Jacobian of the losses an eigenvector gives all
+    `<v_i, g_j>`, so no gradient of a single example is formed.
+
+    Args:
+        losses: From parameters to the losses of the examples, shape `(N,)`, N >= 2.
+        k: How many eigenvectors.
+        key: Typed key for random directions; which one hardly matters, by default that of 0.
+        tolerance: Residual norm to reach, relative to the norm of the Hessian.
+
+    Returns:
+        The observable: a `Measured` of shape `(k,)`, the error being the standard error of a
+        variance of so many examples.
+
+    Raises:
+        TypeError, ValueError: for arguments other than described.
+
+    Example:
+        >>> observable = gradient_noise(lambda x: x[0] * jnp.array([1.0, 2.0, 3.0]), k=1)
+        >>> print(observable(jnp.ones(2), None, lambda x: x[0] ** 2).value)
+        [1.]
+
+    Reference:
+        Zhu, Wu, Yu, Wu and Ma (2019), https://arxiv.org/abs/1803.00195, section 3.
+    """
+    check_callable(losses=losses)
+
+    def measure(pairs: Any, params: Any, state: Any, fun: Any) -> Measured:
+        del state, fun
+        _, jacobian = jax.linearize(losses, params)
+
+        def slopes(vector: Any) -> jax.Array:
+            return jacobian(jax.tree.map(lambda v, p: v.astype(p.dtype), vector, params))
+
+        along = jax.lax.map(slopes, pairs.eigenvectors)[::-1]
+        count = along.shape[1]
+        if along.ndim != 2 or count < 2:
+            raise ValueError(
+                f"losses must return an array of shape (N,), N >= 2, got {along.shape[1:]}"
+            )
+        deviations = along - jnp.mean(along, axis=1, keepdims=True)
+        variance = jnp.sum(deviations**2, axis=1) / (count - 1)
+        # Of the variance of a sample: (m4 - v^2 (N - 3) / (N - 1)) / N.
+        fourth = jnp.mean(deviations**4, axis=1)
+        square = (fourth - variance**2 * (count - 3) / (count - 1)) / count
+        return Measured(variance, jnp.sqrt(jnp.maximum(square, 0)))
+
+    return of_eigenpairs("largest", measure, k=k, key=key, tolerance=tolerance)
 
 
 def feature_rank(features: Callable[[Any], jax.Array]) -> Observable:

@@ -24,12 +24,15 @@ from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import check_count, check_key, is_key
+from jaxopt_course._observe import Observable
 from jaxopt_course._streams import stream
-from jaxopt_course.observables._curvature import Measured, Observable
+from jaxopt_course.observables._curvature import Measured
 from jaxopt_course.transforms import adapt
 
 
-def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int = 20) -> Observable:
+def preconditioned_sharpness(
+    optimizer: Any, *, key: jax.Array | None = None, num_steps: int = 20
+) -> Observable:
     """The largest eigenvalue of P H, with P the derivative of the rule's update in the gradient.
 
     Found by products with P and H, a column of neither is formed. A rule that uses the Hessian
@@ -37,7 +40,7 @@ def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int =
 
     Args:
         optimizer: The rule, any of optax's or ours; the state that is observed is its own.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for the first direction, the same at every observation; by default that of 0.
         num_steps: Products with P and H of an observation.
 
     Returns:
@@ -49,12 +52,12 @@ def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int =
 
     Example:
         >>> rule, x = optax.sgd(0.1), jnp.ones(3)
-        >>> observable = preconditioned_sharpness(rule, key=jax.random.key(0))
+        >>> observable = preconditioned_sharpness(rule)
         >>> round(float(observable(x, rule.init(x), lambda x: 2 * x @ x).value), 4)
         0.4
     """
     check_count(num_steps=num_steps)
-    check_key(key=key)
+    check_key(key=key, optional=True)
     rule = adapt(optimizer)
 
     def observe(params: Any, state: Any, fun: Any) -> Measured:
@@ -67,7 +70,7 @@ def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int =
             return _krylov.flatten(rule.update(gradient, state, params, **arguments)[0])[0]
 
         _, slope = jax.linearize(update, zero)
-        start = jax.random.normal(stream(key, "observables"), zero.shape, zero.dtype)
+        start = jax.random.normal(stream(_own(key), "observables"), zero.shape, zero.dtype)
         steps = min(num_steps, zero.size)
         found = _krylov.dominant_eigenvalue(lambda v: -slope(hessian(v)), start, num_steps=steps)
         return Measured(found.real, found.residual_norm)
@@ -75,7 +78,7 @@ def preconditioned_sharpness(optimizer: Any, *, key: jax.Array, num_steps: int =
     return observe
 
 
-def step_radius(optimizer: Any, *, key: jax.Array, num_steps: int = 30) -> Observable:
+def step_radius(optimizer: Any, *, key: jax.Array | None = None, num_steps: int = 30) -> Observable:
     """The spectral radius of the linearised step of parameters and state together.
 
     Above 1 small differences grow from step to step. What keeps what it has, as AdaGrad's sums do,
@@ -84,7 +87,7 @@ def step_radius(optimizer: Any, *, key: jax.Array, num_steps: int = 30) -> Obser
     Args:
         optimizer: The rule, any of optax's or ours; the state that is observed is its own. Counts
             and keys in the state are held.
-        key: Typed key for the first direction, the same at every observation.
+        key: Typed key for the first direction, the same at every observation; by default that of 0.
         num_steps: Products with the derivative of the step of an observation.
 
     Returns:
@@ -95,12 +98,12 @@ def step_radius(optimizer: Any, *, key: jax.Array, num_steps: int = 30) -> Obser
 
     Example:
         >>> rule, x = optax.sgd(0.1), jnp.ones(3)
-        >>> observable = step_radius(rule, key=jax.random.key(0))
+        >>> observable = step_radius(rule)
         >>> round(float(observable(x, rule.init(x), lambda x: 15 * x @ x).value), 4)
         2.0
     """
     check_count(num_steps=num_steps)
-    check_key(key=key)
+    check_key(key=key, optional=True)
     rule = adapt(optimizer)
 
     def observe(params: Any, state: Any, fun: Any) -> Measured:
@@ -125,8 +128,12 @@ def step_radius(optimizer: Any, *, key: jax.Array, num_steps: int = 30) -> Obser
 
         with jax.default_matmul_precision("highest"):
             _, derivative = jax.linearize(step, flat)
-        start = jax.random.normal(stream(key, "observables"), flat.shape, flat.dtype)
+        start = jax.random.normal(stream(_own(key), "observables"), flat.shape, flat.dtype)
         found = _krylov.dominant_eigenvalue(derivative, start, num_steps=min(num_steps, flat.size))
         return Measured(found.radius, found.residual_norm)
 
     return observe
+
+
+def _own(key: jax.Array | None) -> jax.Array:
+    return jax.random.key(0) if key is None else key

@@ -13,7 +13,9 @@ from jaxopt_course._engine._crews import Progress
 from jaxopt_course.saddle._curvature import (
     CurvatureProgress,
     Eigenpairs,
+    empirical_fisher_product,
     extreme_eigenpairs,
+    fisher_product,
     gauss_newton_product,
     hvp,
 )
@@ -83,10 +85,12 @@ __all__ = [
     "change_of_basis_null_space",
     "classify",
     "diagonal",
+    "empirical_fisher_product",
     "escape",
     "escape_to_disk",
     "extreme_eigenpairs",
     "find",
+    "fisher_product",
     "gauss_newton_product",
     "hvp",
     "mean_over_batches",

@@ -15,7 +15,7 @@ Jin, Ge, Netrapalli, Kakade and Jordan (2017), https://arxiv.org/abs/1703.00887.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import chex
@@ -41,12 +41,12 @@ from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress, Rows
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._engine._recording import Recorder
+from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._escape_program import (
     Limits,
     Objective,
-    Observed,
     Optimizer,
     Start,
     Stop,
@@ -54,6 +54,7 @@ from jaxopt_course.saddle._escape_program import (
     check_rule,
     default_lanes,
     key_for,
+    trace_observed,
     trace_program,
 )
 from jaxopt_course.transforms._protocol import is_optimizer
@@ -69,6 +70,7 @@ class EscapeRecord:
         gradient_norm: Shape `(runs, entries)`.
         params: Leaves of shape `(runs, entries, ...)`, or None if not asked for.
         min_eigenvalue: Of the Hessian, shape `(runs, entries)`, or None if not asked for.
+        observed: What was asked for by name, leaves of shape `(runs, entries, ...)`, or None.
     """
 
     step: jax.Array
@@ -76,6 +78,7 @@ class EscapeRecord:
     gradient_norm: jax.Array
     params: chex.ArrayTree | None = None
     min_eigenvalue: jax.Array | None = None
+    observed: dict[str, Any] | None = None
 
 
 @flax.struct.dataclass
@@ -120,6 +123,7 @@ def escape(
     record_every: int | None = None,
     record_params: bool = False,
     record_min_eigenvalue: bool = False,
+    observe: Mapping[str, Observable] | None = None,
     eval_params: Callable[[Any, Any], Any] | None = None,
     devices: tuple[jax.Device, ...] | None = None,
     lanes: int | None = None,
@@ -155,6 +159,8 @@ def escape(
         record_every: Record at steps 0, `record_every`, 2 `record_every`, ... up to `max_steps`.
         record_params: Whether to record the parameters too.
         record_min_eigenvalue: Whether to record the smallest eigenvalue of the Hessian too.
+        observe: What else to record: functions of parameters, optimizer state and objective, by
+            name, such as those of `observables`. A run's steps are the same with them and without.
         eval_params: Function from optimizer state and parameters to the point at which a run is
             reported; by default `transforms.eval_params`. Runs end, and are recorded, by where
             their gradients are taken.
@@ -205,8 +211,11 @@ def escape(
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
     check_callable(eval_params=eval_params, optional=True)
-    if record_every is None and (record_params or record_min_eigenvalue):
-        raise ValueError("record_params and record_min_eigenvalue need record_every, got None")
+    observables = check_observe(observe)
+    if record_every is None and (record_params or record_min_eigenvalue or observables):
+        raise ValueError(
+            "record_params, record_min_eigenvalue and observe need record_every, got None"
+        )
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     if lanes is None:
         lanes = default_lanes(runs, starts, execution.devices[0].platform)
@@ -227,10 +236,16 @@ def escape(
     recorded: Any = program
     recording: dict[str, Any] = {"record_every": record_every}
     if record_every is not None:
-        observed = Observed(bool(record_params), bool(record_min_eigenvalue))
+        observed = trace_observed(
+            program,
+            fun,
+            observables,
+            params=bool(record_params),
+            min_eigenvalue=bool(record_min_eigenvalue),
+        )
         entries = int(max_steps) // int(record_every) + 1
         recorded = Recorder(program, observed, int(record_every), entries)
-        recording |= observed._asdict()
+        recording |= observed.about()
     rows = batch.run(
         recorded,
         Start(starts, None if is_optimizer(optimizer) else keys),

@@ -10,7 +10,7 @@ be decomposed (`update_where`).
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,10 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course import _observe
 from jaxopt_course._batching import lane_axis, update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._equations import digest_of, fingerprint
+from jaxopt_course._observe import Observable
 from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.transforms._leaves import global_norm
@@ -221,7 +223,7 @@ class EscapeProgram:
     def begin(self, starts: Start, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Return the state of lanes at their starts, and which of them have ended there."""
         params, key = starts
-        state = self._over_lanes(self.rule.init)(key, params)
+        state = self.over_lanes(self.rule.init)(key, params)
         state = jax.tree.map(_with_own_type, state)
         value, grads, gradient_norm = self._evaluate(params)
         steps = jnp.zeros_like(reason)
@@ -231,7 +233,7 @@ class EscapeProgram:
 
     def step(self, state: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Take a step in every lane that runs."""
-        params, rule_state = self._over_lanes(self._move)(
+        params, rule_state = self.over_lanes(self._move)(
             state.key, state.params, state.state, state.value, state.grads, reason
         )
         value, grads, gradient_norm = self._evaluate(params)
@@ -245,7 +247,7 @@ class EscapeProgram:
         params, gradient_norm = state.params, state.gradient_norm
         value = self.values(params)
         if self.rule.judged is not None:
-            params = self._over_lanes(self.rule.judged)(state.state, params)
+            params = self.over_lanes(self.rule.judged)(state.state, params)
             value, _, gradient_norm = self._evaluate(params)
         return {
             "params": params,
@@ -262,18 +264,18 @@ class EscapeProgram:
 
     def lowest_eigenvalues(self, params: Any) -> jax.Array:
         """Return the smallest eigenvalue of the Hessian in every lane."""
-        return self._over_lanes(partial(min_eigenvalue, self.wide))(params)
+        return self.over_lanes(partial(min_eigenvalue, self.wide))(params)
 
-    def _over_lanes(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+    def over_lanes(self, fun: Callable[..., Any]) -> Callable[..., Any]:
         return jax.vmap(fun, in_axes=self.axis, out_axes=self.axis)
 
     def _evaluate(self, params: Any) -> tuple[jax.Array, Any, jax.Array]:
         value, pull_back = jax.vjp(self.values, params)
         (grads,) = pull_back(jnp.ones_like(value))
-        return value, grads, self._over_lanes(global_norm)(grads)
+        return value, grads, self.over_lanes(global_norm)(grads)
 
     def _judge(self, *arguments: Any) -> jax.Array:
-        return self._over_lanes(self._judge_one)(*arguments)
+        return self.over_lanes(self._judge_one)(*arguments)
 
     def _move(
         self,
@@ -376,25 +378,69 @@ def _with_own_type(leaf: jax.Array) -> jax.Array:
     return leaf if is_key(leaf) else jnp.asarray(leaf, leaf.dtype)
 
 
-class Observed(NamedTuple):
+@flax.struct.dataclass
+class Observed:
     """What is recorded of runs besides value and gradient norm: see `Recorder`.
 
     Attributes:
-        params: Whether the parameters are.
+        first: From parameters to what is remembered before the first entry,
+        look: and from that, parameters and the rule's state to what is observed and what is
+            remembered then; None both where nothing else is asked for.
+        params: Whether the parameters are recorded.
         min_eigenvalue: Whether the smallest eigenvalue of the Hessian is.
     """
 
-    params: bool
-    min_eigenvalue: bool
+    first: Traced | None
+    look: Traced | None
+    params: bool = flax.struct.field(pytree_node=False)
+    min_eigenvalue: bool = flax.struct.field(pytree_node=False)
 
-    def __call__(self, program: EscapeProgram, state: Standing) -> dict[str, Any]:
+    def begin(self, program: EscapeProgram, state: Standing) -> Any:
+        """Return what is remembered before the first entry."""
+        return {} if self.first is None else program.over_lanes(self.first)(state.params)
+
+    def __call__(self, program: EscapeProgram, state: Standing, memory: Any) -> tuple[Any, Any]:
         """Return what is recorded of the lanes as they stand."""
         taken = {"value": program.values(state.params), "gradient_norm": state.gradient_norm}
         if self.params:
             taken["params"] = state.params
         if self.min_eigenvalue:
             taken["min_eigenvalue"] = program.lowest_eigenvalues(state.params)
-        return taken
+        if self.look is not None:
+            look = program.over_lanes(self.look)
+            taken["observed"], memory = look(memory, state.params, state.state)
+        return taken, memory
+
+    def about(self) -> dict[str, Any]:
+        """Return what tells it from others, as JSON."""
+        return {
+            "record_params": self.params,
+            "record_min_eigenvalue": self.min_eigenvalue,
+            "observe": None if self.look is None else self.look.digest(),
+        }
+
+
+def trace_observed(
+    program: EscapeProgram,
+    fun: Objective,
+    observe: Mapping[str, Observable],
+    *,
+    params: bool,
+    min_eigenvalue: bool,
+) -> Observed:
+    """Trace what is to be observed of a program's runs."""
+    if not observe:
+        return Observed(None, None, params, min_eigenvalue)
+    (_, point), state = program.rule.init.arguments(), program.rule.init.result()
+    first = trace("observe", lambda params: _observe.begin(observe, params), point)
+    look = trace(
+        "observe",
+        lambda memory, params, state: _observe.look(observe, memory, params, state, fun),
+        first.result(),
+        point,
+        state,
+    )
+    return Observed(first, look, params, min_eigenvalue)
 
 
 def check_rule(optimizer: Any, key: Any = None) -> optax.GradientTransformation:

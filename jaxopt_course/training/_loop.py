@@ -41,6 +41,7 @@ from jaxopt_course._checks import (
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._meshes import within_any_mesh
+from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
@@ -84,11 +85,15 @@ class Fit(NamedTuple):
             and the metrics after the epoch, as `<set>_<metric>`. NaN from the epoch in which a run
             diverged.
         apply: The network as a pure function, `apply(params, state, inputs, train=False)`.
+        observed: What was observed, by name, leaves of shape `(runs, observations, ...)`: before
+            the first epoch and after every `observe_every`. NaN, or 0 of integers, from the epoch
+            in which a run diverged.
     """
 
     runs: Runs
     history: dict[str, np.ndarray]
     apply: Callable[..., Any]
+    observed: dict[str, Any]
 
 
 @preemption.watched_with("checkpoint")
@@ -110,6 +115,8 @@ def fit(
     augment: Callable[[jax.Array, Any], Any] | None = None,
     gradient_norm: bool = False,
     eval_params: Callable[[Any, Any], Any] | None = None,
+    observe: Mapping[str, Observable] | None = None,
+    observe_every: int = 1,
     max_loss: float = np.inf,
     evaluation_batch_size: int = 1000,
     devices: tuple[jax.Device, ...] | None = None,
@@ -148,6 +155,12 @@ def fit(
         eval_params: Function from optimizer state and parameters to the point at which a run is
             evaluated; by default `transforms.eval_params`, which knows that of Nesterov's method,
             schedule-free rules, SAM and lookahead. `runs.params` stay where gradients are taken.
+        observe: What to observe on the way: functions of parameters, optimizer state and objective,
+            by name, such as those of `observables`. The objective is the mean loss over all
+            training data at once, in evaluation mode, where gradients are taken. A run's epochs are
+            the same with them and without. One of data of its own closes over them.
+        observe_every: Epochs from one observation to the next; with `batch_size` as large as the
+            data an epoch is a step.
         max_loss: A run whose batch loss exceeds it counts as diverged.
         evaluation_batch_size: Most examples that are evaluated at once.
         devices: Devices among which the runs are divided, by default all local ones; of CPU
@@ -201,6 +214,8 @@ def fit(
             raise TypeError(f"metrics[{name!r}] must be a function, got {metric!r}")
     _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
+    observables = check_observe(observe)
+    check_count(observe_every=observe_every)
     check_number(max_loss=max_loss)
     check_flag(gradient_norm=gradient_norm, progress=progress)
     examples = _check_shapes(train, keys, hyperparams, data_axis)
@@ -221,6 +236,8 @@ def fit(
         gradient_norm=bool(gradient_norm),
         eval_params=transforms.eval_params if eval_params is None else eval_params,
         data_axis=data_axis,
+        observe=observables,
+        observe_every=int(observe_every),
     )
 
     # Functions become what they compute.
@@ -242,7 +259,9 @@ def fit(
             execution=execution,
         )
     history = {name: values[:, :epochs] for name, values in rows["history"].items()}
-    return Fit(jax.device_put(as_runs(rows, keys, fresh.like)), history, network.apply)
+    looks = int(epochs) // plan.observe_every + 1
+    observed = jax.tree.map(lambda values: values[:, :looks], rows["observed"])
+    return Fit(jax.device_put(as_runs(rows, keys, fresh.like)), history, network.apply, observed)
 
 
 def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, optimizer: Any) -> None:

@@ -17,10 +17,13 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jaxopt_course import _observe
+from jaxopt_course._batching import update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._crews import Rows
 from jaxopt_course._engine._loop import IDLE, RUNNING, Lanes
 from jaxopt_course._equations import digest_of
+from jaxopt_course._observe import Observable
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace, trace_once
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
@@ -32,6 +35,8 @@ PerExample = Callable[[Any, Any], jax.Array]
 
 _ENDED = 0
 _LEAST_CAPACITY = 64
+_OBSERVED_TOGETHER = 8
+"""Runs that are observed at once: each computes with all of the training data."""
 
 
 @flax.struct.dataclass
@@ -96,6 +101,9 @@ class Standing(NamedTuple):
         epoch: Epochs behind it, that in which it diverged included, int32.
         moved: Whether the last step was one of this run.
         history: What was recorded, shape `(lanes, capacity)` by name, NaN where nothing is.
+        observed: What was observed, leaves of shape `(lanes, capacity // stride + 1, ...)` by name,
+            NaN, or 0 of integers, where nothing is; empty where nothing is asked for.
+        memory: What one observation leaves to the next.
     """
 
     runs: Runs
@@ -103,6 +111,8 @@ class Standing(NamedTuple):
     epoch: chex.Array
     moved: chex.Array
     history: dict[str, Any]
+    observed: dict[str, Any]
+    memory: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +130,8 @@ class Plan:
     gradient_norm: bool
     eval_params: Callable[[Any, Any], Any]
     data_axis: int | None
+    observe: dict[str, Observable]
+    observe_every: int
 
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
@@ -190,10 +202,10 @@ def _draw(start: Traced, keys: jax.Array, hyperparams: dict[str, jax.Array]) -> 
         return Runs(key, params, state, opt_state, none, diverged=jnp.zeros((), bool))
 
     # A weak type would not survive a checkpoint, and what goes on would be another program.
-    return jax.tree.map(_with_own_type, jax.vmap(one)(keys, hyperparams))
+    return jax.tree.map(with_own_type, jax.vmap(one)(keys, hyperparams))
 
 
-def _with_own_type(leaf: jax.Array) -> jax.Array:
+def with_own_type(leaf: jax.Array) -> jax.Array:
     return leaf if is_key(leaf) else jnp.asarray(leaf, leaf.dtype)
 
 
@@ -209,6 +221,32 @@ def shape_of_drawn(start: Traced, keys: Any, hyperparams: Any) -> Runs:
 
 
 @flax.struct.dataclass
+class Observing:
+    """What is observed of every run.
+
+    Attributes:
+        first: From parameters to what is remembered before the first observation.
+        look: From that, parameters, optimizer state, state and training data to what is observed
+            and what is remembered then.
+        every: Epochs from one observation to the next.
+    """
+
+    first: Traced
+    look: Traced
+    every: int = flax.struct.field(pytree_node=False)
+
+    def empty(self, lanes: int, capacity: int) -> dict[str, Any]:
+        """Return room for what is observed of so many epochs, on the host."""
+        entries = capacity // self.every + 1
+
+        def room(leaf: Any) -> np.ndarray:
+            missing = np.nan if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0
+            return np.full((lanes, entries, *leaf.shape), missing, leaf.dtype)
+
+        return jax.tree.map(room, self.look.result()[0])
+
+
+@flax.struct.dataclass
 class TrainingProgram:
     """What lanes do.
 
@@ -220,6 +258,7 @@ class TrainingProgram:
         update: From a run's key, the gradient, optimizer state, parameters, loss, state and batch
             to updates and optimizer state.
         augment: From a key and inputs to inputs, or None.
+        observing: What is observed, or None.
         sets: The data.
         epochs: How many in all, int32.
         max_loss: A run whose batch loss exceeds it counts as diverged.
@@ -235,6 +274,7 @@ class TrainingProgram:
     evaluate: dict[str, tuple[Traced, Traced | None]]
     update: Traced
     augment: Traced | None
+    observing: Observing | None
     sets: Sets
     epochs: Any
     max_loss: Any
@@ -248,6 +288,8 @@ class TrainingProgram:
 
     def begin(self, starts: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Return lanes at their starts, where those end that are through."""
+        if self.observing is not None:
+            starts = observed(self, starts, (reason == RUNNING) & (starts.epoch == 0))
         return starts, self._judge(starts, reason)
 
     def step(self, state: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
@@ -265,7 +307,12 @@ class TrainingProgram:
                 name: values.at[lanes, place].set(record[name], mode="drop")
                 for name, values in state.history.items()
             },
+            observed=state.observed,
+            memory=state.memory,
         )
+        if self.observing is not None:
+            due = running & (moved.epoch % self.observing.every == 0) & ~runs.diverged
+            moved = observed(self, moved, due)
         return moved, self._judge(moved, reason)
 
     def row(self, state: Standing, reason: jax.Array) -> dict[str, Any]:
@@ -276,6 +323,8 @@ class TrainingProgram:
             "moved": state.moved,
             "batches": state.runs.steps,
             "history": state.history,
+            "observed": state.observed,
+            "memory": state.memory,
         }
         for name in ("params", "state", "opt_state", "diverged"):
             kept[name] = getattr(state.runs, name)
@@ -334,6 +383,21 @@ def trace_program(
             return of_batch, None
         return of_batch, trace(name, total, params, state, plan.batch_shapes(data, rest))
 
+    def observing() -> Observing:
+        def look(memory: Any, params: Any, opt_state: Any, state: Any, data: Data) -> Any:
+            inputs, labels = data
+
+            def fun(params: Any) -> jax.Array:
+                outputs, _ = network.apply(params, state, inputs, train=False)
+                return jnp.mean(plan.loss(outputs, labels))
+
+            return _observe.look(plan.observe, memory, params, opt_state, fun)
+
+        first = trace("observe", lambda params: _observe.begin(plan.observe, params), params)
+        data = plan.batch_shapes(sets.train, plan.examples(sets.train))
+        traced = trace("observe", look, first.result(), params, opt_state, state, data)
+        return Observing(first, traced, plan.observe_every)
+
     inputs, labels = plan.batch_shapes(sets.train, plan.batch_size)
     augment = None
     if plan.augment is not None:
@@ -348,6 +412,7 @@ def trace_program(
         evaluate={name: evaluation(data) for name, data in sets.evaluation.items()},
         update=trace("optimizer", update, key, params, opt_state, params, value, state, batch),
         augment=augment,
+        observing=observing() if plan.observe else None,
         sets=sets,
         epochs=np.int32(epochs),
         max_loss=jnp.asarray(plan.max_loss),
@@ -392,6 +457,8 @@ def about(plan: Plan, network: Network, program: TrainingProgram) -> dict[str, A
             "optimizer": program.update.digest(),
             "eval_params": program.judged.digest(),
             "augment": None if program.augment is None else program.augment.digest(),
+            "observe": (None if program.observing is None else program.observing.look.digest()),
+            "observe_every": plan.observe_every if plan.observe else None,
         }
     )
 
@@ -444,6 +511,38 @@ def run_epoch(
     # A single one goes without `vmap`, which would cost it a third more.
     result = one(*jax.tree.map(lambda leaf: leaf[0], of_all))
     return jax.tree.map(lambda leaf: leaf[None], result)
+
+
+def observed(program: TrainingProgram, state: Standing, due: jax.Array) -> Standing:
+    """Observe the runs that are due."""
+    observing: Any = program.observing
+
+    def one(
+        due: Any, seen: Any, memory: Any, epoch: Any, number: Any, point: Any, data: Any
+    ) -> tuple[Any, Any]:
+        def look(last: Any, epoch: Any, number: Any, point: Any) -> tuple[Any, Any]:
+            seen, memory = last
+            own = data
+            if program.data_axis is not None:
+                own = jax.tree.map(lambda leaf: leaf[number], data)
+            now, memory = observing.look(memory, *point, own)
+            place = epoch // observing.every
+            return jax.tree.map(lambda all, new: all.at[place].set(new), seen, now), memory
+
+        return update_where(look, block=_OBSERVED_TOGETHER)(
+            due, (seen, memory), epoch, number, point
+        )
+
+    runs = state.runs
+    point = (runs.params, runs.opt_state, runs.state)
+    of_all = (due, state.observed, state.memory, state.epoch, state.number, point)
+    if program.lanes > 1:
+        axes = (0,) * len(of_all) + (None,)
+        seen, memory = jax.vmap(one, in_axes=axes)(*of_all, program.sets.train)
+    else:  # As in `run_epoch`.
+        single = one(*jax.tree.map(lambda leaf: leaf[0], of_all), program.sets.train)
+        seen, memory = jax.tree.map(lambda leaf: leaf[None], single)
+    return state._replace(observed=seen, memory=memory)
 
 
 def _train(

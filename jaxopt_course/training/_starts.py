@@ -18,6 +18,7 @@ from jaxopt_course.training._program import (
     keyed,
     recorded,
     shape_of_drawn,
+    with_own_type,
 )
 
 Starts = Callable[[int, int, int], Standing]
@@ -47,6 +48,7 @@ class Fresh:
         runs = shape_of_drawn(start, *of_lanes)
         self.like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), runs)
         self._recorded = recorded(program, runs)
+        self._observing = program.observing
 
     def keys(self, first: int, size: int) -> jax.Array:
         """Return `size` keys; behind the last stand copies of it."""
@@ -76,6 +78,10 @@ class Fresh:
     def standing(self, runs: Runs, first: int, capacity: int) -> Standing:
         """Return where runs stand that have no epoch behind them."""
         size = runs.key.shape[0]
+        observed, memory = {}, {}
+        if self._observing is not None:
+            observed = self._observing.empty(size, capacity)
+            memory = _remembered_first(self._observing.first, runs.params)
         return Standing(
             runs=runs,
             number=np.arange(first, first + size, dtype=np.int32),
@@ -85,7 +91,14 @@ class Fresh:
                 name: np.full((size, capacity), np.nan, dtype)
                 for name, dtype in self._recorded.items()
             },
+            observed=observed,
+            memory=memory,
         )
+
+
+@jax.jit
+def _remembered_first(first: Traced, params: Any) -> Any:
+    return jax.tree.map(with_own_type, jax.vmap(first)(params))
 
 
 class Continued:
@@ -106,7 +119,13 @@ class Continued:
         for name, values in kept["history"].items():
             common = min(capacity, values.shape[1])
             start.history[name][:, :common] = values[:, :common]
-        return start._replace(epoch=kept["steps"])
+        places = zip(
+            jax.tree.leaves(start.observed), jax.tree.leaves(kept["observed"]), strict=True
+        )
+        for room, values in places:
+            common = min(room.shape[1], values.shape[1])
+            room[:, :common] = values[:, :common]
+        return start._replace(epoch=kept["steps"], memory=keyed(kept["memory"], start.memory))
 
 
 def as_runs(rows: Rows, keys: jax.Array, like: Runs) -> Runs:

@@ -14,21 +14,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxopt_course import _observe
 from jaxopt_course._checks import (
     check_count,
     check_integer,
-    check_mapping,
     check_non_negative,
     check_not_empty,
     check_objective,
     check_real_floating,
     is_key,
 )
+from jaxopt_course._observe import Observable
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import adapt
-
-Observable = Callable[[Any, Any, Callable[[Any], jax.Array]], Any]
-"""From the parameters, the optimizer's state and the objective to a pytree of arrays."""
 
 
 class Path(NamedTuple):
@@ -71,8 +69,9 @@ def path(
         start: The parameters to begin with, real floating.
         steps: How many steps to take, a Python int >= 0.
         every: Observe at every so many steps, the start included, >= 1.
-        observe: Functions of parameters, optimizer state and objective, by name. By default
-            `{"params": lambda params, state, fun: params}`, the path itself.
+        observe: Functions of parameters, optimizer state and objective, by name, such as those of
+            `observables`. What one of them remembers from one observation to the next is carried
+            along. By default `{"params": lambda params, state, fun: params}`, the path itself.
 
     Returns:
         A `Path` of `steps // every + 1` observations.
@@ -93,11 +92,7 @@ def path(
     check_integer(steps=steps)
     check_non_negative(steps=steps)
     check_count(every=every)
-    check_mapping(observe=observe, optional=True)
-    observe = {"params": _params} if observe is None else dict(observe)
-    for name, observable in observe.items():
-        if not callable(observable):
-            raise TypeError(f"observe[{name!r}] must be a function, got {observable!r}")
+    observables = _observe.check_observe({"params": _params} if observe is None else observe)
     rule = adapt(optimizer)
 
     def evaluate(params):
@@ -111,24 +106,25 @@ def path(
         params, state = run
         return move(params, state, *evaluate(params))
 
-    def look(params, state, value, grads):
-        seen = {name: observable(params, state, fun) for name, observable in observe.items()}
-        return value, global_norm(grads), seen
+    def look(memory, params, state, value, grads):
+        seen, memory = _observe.look(observables, memory, params, state, fun)
+        return (value, global_norm(grads), seen), memory
 
-    def stretch(run, _):
+    def stretch(carry, _):
         # The gradient of the observation is that of the first step.
-        params, state = run
+        (params, state), memory = carry
         value, grads = evaluate(params)
-        seen = look(params, state, value, grads)
+        seen, memory = look(memory, params, state, value, grads)
         run = move(params, state, value, grads)
-        return jax.lax.fori_loop(1, every, step, run) if every > 1 else run, seen
+        return (jax.lax.fori_loop(1, every, step, run) if every > 1 else run, memory), seen
 
     # Loops keep dtypes: a weak one would be another in the second step.
     run = jax.tree.map(_with_own_dtype, (start, rule.init(start)))
+    memory = jax.tree.map(_with_own_dtype, _observe.begin(observables, run[0]))
     stretches = steps // every
-    run, seen = jax.lax.scan(stretch, run, length=stretches)
+    (run, memory), seen = jax.lax.scan(stretch, (run, memory), length=stretches)
     params, state = run
-    last = look(params, state, *evaluate(params))
+    last, _ = look(memory, params, state, *evaluate(params))
     value, gradient_norm, observed = jax.tree.map(
         lambda leaves, leaf: jnp.concatenate([leaves, jnp.asarray(leaf)[None]]), seen, last
     )

@@ -397,6 +397,7 @@ ARGUMENTS: dict[str, Kind] = {
     "record_every": counts(2),
     "record_params": flags(),
     "record_min_eigenvalue": flags(),
+    "observe_every": counts(2),
     "devices": devices(),
     "lanes": counts(2),
     "checkpoint": paths("unwritten"),
@@ -561,7 +562,12 @@ OWN: dict[str, dict[str, Kind]] = {
     },
     "problems.relu_teacher_student": {"dimension": counts(3)},
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
-    "saddle.extreme_eigenpairs": {"tolerance": non_negative()},
+    "saddle.extreme_eigenpairs": {
+        "tolerance": non_negative(),
+        "start": trees(lambda: jnp.ones(3), jnp.ones(2), [jnp.ones(3)], jnp.ones((3, 1))),
+    },
+    "saddle.fisher_product": {"model": functions(sines).but(None), "family": options("gaussian")},
+    "saddle.empirical_fisher_product": {"losses": functions(sines).but(None)},
     "saddle.trace": {"method": options("hutchinson", "hutch++")},
     "saddle.diagonal": {"method": options("hutchinson", "diag++")},
     "saddle.change_of_basis_null_space": {

@@ -127,6 +127,8 @@ KINDS = {
     "record_every": sizes(1, 5),
     "record_params": flags(),
     "record_min_eigenvalue": flags(),
+    "observe": Kind(st.just(None), st.sampled_from(({}, {"a": 3}, {3: jnp.sin}, 3, "a", [1]))),
+    "start": Kind(st.sampled_from((None, jnp.ones(3))), wild_trees()),
     "lanes": sizes(1, 2),
     "checkpoint": Kind(st.just(None), st.sampled_from((None, 3, b"folder"))),
     "checkpoint_every": positive(0.5, 60),
@@ -182,6 +184,15 @@ OWN = {
         "x": Kind(st.just(jnp.ones(3)), point.wild),
         "model": Kind(st.just(sines), st.sampled_from((sines, None, 3, "a"))),
         "loss": Kind(st.just(quartic), st.sampled_from((quartic, *wrong_objectives()))),
+    },
+    "fisher_product": {
+        "x": Kind(st.just(jnp.ones(3)), point.wild),
+        "model": Kind(st.just(sines), st.sampled_from((sines, None, 3, "a", lambda x: "a"))),
+        "family": options("gaussian", "bernoulli"),
+    },
+    "empirical_fisher_product": {
+        "x": Kind(st.just(jnp.ones(3)), point.wild),
+        "losses": Kind(st.just(sines), st.sampled_from((sines, None, 3, quartic))),
     },
     "mean_over_batches": {
         "loss": Kind(st.just(lambda x, batch: quartic(x)), st.sampled_from((None, 3, "a"))),

@@ -40,6 +40,8 @@ KINDS = {
     "evaluation": constant(None),
     "data_axis": Kind(st.just(None), st.sampled_from((None, 0, 1, -1, "a", 0.5, True))),
     "gradient_norm": constant(False),
+    "observe": Kind(st.just(None), st.sampled_from(({}, {"a": 3}, {3: jnp.sin}, 3, "a", [1]))),
+    "observe_every": sizes(1, 2),
     "max_loss": Kind(st.just(np.inf), numbers(st.just(1.0)).wild),
     "evaluation_batch_size": sizes(100, 100),
     "checkpoint": constant(None),

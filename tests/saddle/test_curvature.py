@@ -1,6 +1,7 @@
 """Products and extreme eigenpairs of Hessians, against the dense ones."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +104,87 @@ def test_gauss_newton_is_the_hessian_of_the_linearized_model(x64):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-13), curvature(v), expected)
 
 
+@pytest.mark.parametrize("family", ["categorical", "bernoulli", "gaussian"])
+def test_fisher_is_the_sum_over_what_the_model_could_draw_and_the_empirical_one_is_not(x64, family):
+    """Sums written out over every label, weighted by the model's own probabilities."""
+    x = DATA["x"][:5]
+
+    def model(params):
+        return jnp.tanh(x @ params["w"]) @ (params["o"][:, None] * jnp.array([[1.0, -0.5, 2.0]]))
+
+    def minus_log(outputs, labels):
+        if family == "categorical":
+            return -jnp.sum(jax.nn.log_softmax(outputs) * labels, axis=-1)
+        if family == "bernoulli":
+            return jnp.sum(jax.nn.softplus(outputs) - labels * outputs, axis=-1)
+        return jnp.sum((outputs - labels) ** 2, axis=-1) / 2
+
+    flat, unravel = jax.flatten_util.ravel_pytree(POINT)
+    outputs = model(POINT)
+    if family == "categorical":
+        labels = [np.broadcast_to(row, (5, 3)) for row in np.eye(3)]
+        weights = [jax.nn.softmax(outputs)[:, c] for c in range(3)]
+    elif family == "bernoulli":
+        signs = list(itertools.product((0.0, 1.0), repeat=3))
+        labels = [np.broadcast_to(row, (5, 3)) for row in signs]
+        p = jax.nn.sigmoid(outputs)
+        weights = [jnp.prod(jnp.where(row == 1, p, 1 - p), axis=1) for row in np.array(signs)]
+    else:  # Two draws that have mean and variance of the Gaussian in each output.
+        labels = [outputs + sign * np.sqrt(3) * row[None] for row in np.eye(3) for sign in (-1, 1)]
+        weights = [np.full(5, 1 / 6)] * 6
+
+    def slopes(labels):
+        return jax.jacobian(lambda flat: minus_log(model(unravel(flat)), labels))(flat)
+
+    gradients = [slopes(row) for row in labels]
+    expected = sum(
+        jnp.einsum("n,ni,nj->ij", w, g, g) for w, g in zip(weights, gradients, strict=True)
+    )
+    v = jax.tree.map(np.cos, POINT)
+    flat_v, _ = jax.flatten_util.ravel_pytree(v)
+    found = jax.jit(lambda v: saddle.fisher_product(model, POINT, v, family=family))(v)
+    found = jax.flatten_util.ravel_pytree(found)[0]
+    np.testing.assert_allclose(found, expected @ flat_v / 5, rtol=1e-10, atol=1e-12)
+    losses = lambda params: minus_log(model(params), labels[0])  # noqa: E731
+    product = jax.jit(lambda v: saddle.empirical_fisher_product(losses, POINT, v))(v)
+    product = jax.flatten_util.ravel_pytree(product)[0]
+    g = gradients[0]
+    np.testing.assert_allclose(product, g.T @ (g @ flat_v) / 5, rtol=1e-10, atol=1e-12)
+    assert np.linalg.norm(product - found) > 0.1 * np.linalg.norm(found)
+
+
+def test_a_start_near_the_wanted_eigenvector_saves_products(x64):
+    matrix = jnp.asarray(np.diag(np.linspace(0, 1, 300) ** 2))
+    wanted = jnp.eye(300)[-1]
+    options = {"which": "largest", "key": jax.random.key(0), "basis_size": 10, "tolerance": 1e-6}
+
+    def search(start):
+        return saddle.extreme_eigenpairs(
+            lambda x: x @ matrix @ x / 2, jnp.ones(300), start=start, **options
+        )
+
+    near, far = search(wanted + 1e-4 * jnp.cos(jnp.arange(300))), search(None)
+    np.testing.assert_allclose([near.eigenvalues[0], far.eigenvalues[0]], 1, rtol=1e-6)
+    assert near.num_products < far.num_products / 3
+    with pytest.raises(ValueError, match="start must have the shape"):
+        search(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: saddle.fisher_product(jnp.sin, x, x), ValueError, r"shape \(N, classes\)"),
+        (lambda x: saddle.fisher_product(jnp.sum, x, x, family="gaussian"), ValueError, "N, ..."),
+        (lambda x: saddle.fisher_product(lambda x: [x], x, x), TypeError, "model must return"),
+        (lambda x: saddle.fisher_product(jnp.sin, x, x, family="poisson"), ValueError, "family"),
+        (lambda x: saddle.empirical_fisher_product(jnp.sum, x, x), ValueError, r"\(N,\)"),
+    ],
+)
+def test_a_fisher_product_names_what_has_no_examples(call, error, message):
+    with pytest.raises(error, match=message):
+        call(jnp.ones(3))
+
+
 def test_hvp_is_the_product_with_the_dense_hessian(x64):
     fun = objective()
     v = jax.tree.map(np.cos, POINT)
@@ -161,6 +243,10 @@ KEY = jax.random.key(0)
 FUNCTIONS = {
     "hvp": lambda x: saddle.hvp(square, x, x),
     "gauss_newton_product": lambda x: saddle.gauss_newton_product(root, square, x, x),
+    "fisher_product": lambda x: saddle.fisher_product(rows, x, x),
+    "empirical_fisher_product": lambda x: saddle.empirical_fisher_product(
+        lambda x: rows(x)[:, 0], x, x
+    ),
     "extreme_eigenpairs": lambda x: saddle.extreme_eigenpairs(square, x, key=KEY).eigenvalues,
     "spectral_density": lambda x: (
         saddle.spectral_density(square, x, num_steps=2, num_probes=2, key=KEY).nodes
@@ -172,7 +258,16 @@ FUNCTIONS = {
     "min_eigenvalue": lambda x: saddle.min_eigenvalue(square, x),
 }
 # A product is like the parameters.
-LIKE_PARAMETERS = ("hvp", "gauss_newton_product")
+LIKE_PARAMETERS = (
+    "hvp",
+    "gauss_newton_product",
+    "fisher_product",
+    "empirical_fisher_product",
+)
+
+
+def rows(x):
+    return jnp.stack([jnp.sin(x["w"]), jnp.cos(x["w"])], axis=1)
 
 
 def square(x):
