@@ -311,7 +311,8 @@ class TrainingProgram:
             memory=state.memory,
         )
         if self.observing is not None:
-            due = running & (moved.epoch % self.observing.every == 0) & ~runs.diverged
+            at_stride = jnp.asarray(moved.epoch) % self.observing.every == 0
+            due = running & at_stride & ~runs.diverged
             moved = observed(self, moved, due)
         return moved, self._judge(moved, reason)
 
@@ -518,14 +519,14 @@ def observed(program: TrainingProgram, state: Standing, due: jax.Array) -> Stand
     observing: Any = program.observing
 
     def one(
-        due: Any, seen: Any, memory: Any, epoch: Any, number: Any, point: Any, data: Any
+        due: Any, seen: Any, memory: Any, epoch: Any, number: Any, point: Any
     ) -> tuple[Any, Any]:
         def look(last: Any, epoch: Any, number: Any, point: Any) -> tuple[Any, Any]:
             seen, memory = last
-            own = data
+            data = program.sets.train
             if program.data_axis is not None:
-                own = jax.tree.map(lambda leaf: leaf[number], data)
-            now, memory = observing.look(memory, *point, own)
+                data = jax.tree.map(lambda leaf: leaf[number], data)
+            now, memory = observing.look(memory, *point, data)
             place = epoch // observing.every
             return jax.tree.map(lambda all, new: all.at[place].set(new), seen, now), memory
 
@@ -537,10 +538,9 @@ def observed(program: TrainingProgram, state: Standing, due: jax.Array) -> Stand
     point = (runs.params, runs.opt_state, runs.state)
     of_all = (due, state.observed, state.memory, state.epoch, state.number, point)
     if program.lanes > 1:
-        axes = (0,) * len(of_all) + (None,)
-        seen, memory = jax.vmap(one, in_axes=axes)(*of_all, program.sets.train)
+        seen, memory = jax.vmap(one)(*of_all)
     else:  # As in `run_epoch`.
-        single = one(*jax.tree.map(lambda leaf: leaf[0], of_all), program.sets.train)
+        single = one(*jax.tree.map(lambda leaf: leaf[0], of_all))
         seen, memory = jax.tree.map(lambda leaf: leaf[None], single)
     return state._replace(observed=seen, memory=memory)
 
