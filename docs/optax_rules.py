@@ -19,7 +19,7 @@ from flax import nnx
 
 from jaxopt_course import saddle, training, transforms
 from jaxopt_course.nn import MLP
-from jaxopt_course.transforms._protocol import is_judged_elsewhere, is_optimizer
+from jaxopt_course.transforms._protocol import is_optimizer, judged_elsewhere
 
 ASCENT = optax.chain(optax.contrib.normalize(), optax.sgd(0.01))
 WRAPPERS = {
@@ -97,7 +97,7 @@ def from_the_saddle(make):
 def judged(make):
     """Whether runs are judged at their parameters."""
     state = jax.eval_shape(transforms.adapt(make()).init, jnp.zeros(2))
-    return "`eval_params`" if is_judged_elsewhere(state) else "parameters"
+    return "`eval_params`" if judged_elsewhere(state) else "parameters"
 
 
 def attempt(column, make):

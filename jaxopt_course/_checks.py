@@ -165,6 +165,29 @@ def check_path(*, optional: bool = False, **arguments: Any) -> None:
             raise TypeError(f"{name} must be a path, got {value!r}")
 
 
+def check_text(*, optional: bool = False, **arguments: Any) -> None:
+    """Raise TypeError unless every argument is text."""
+    for name, value in _given(arguments, optional, "text"):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be text, got {value!r}")
+
+
+def check_interval(name: str, ends: Any, low: float = -math.inf, high: float = math.inf) -> None:
+    """Raise unless `ends` are two finite numbers in order, and within two others.
+
+    Raises:
+        TypeError: for anything but two numbers.
+        ValueError: for an end that is not finite or lies outside, or a second below the first.
+    """
+    if not isinstance(ends, tuple | list) or len(ends) != 2:
+        raise TypeError(f"{name} must be two numbers, got {ends!r}")
+    check_finite(**{name: ends[0]})
+    check_finite(**{name: ends[1]})
+    if not low <= ends[0] <= ends[1] <= high:
+        within = "" if (low, high) == (-math.inf, math.inf) else f" and between {low} and {high}"
+        raise ValueError(f"{name} must be in order{within}, got {ends}")
+
+
 def check_callable(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument can be called."""
     for name, value in _given(arguments, optional, "a function"):

@@ -171,7 +171,7 @@ class _Text:
         rules = [parameters.get(name) for name in ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd")]
         rules = [_rule_of(rule) for rule in rules if rule is not None]
         try:
-            self.parts.append(f" rule={[_fingerprint(rule) for rule in rules]}")
+            self.parts.append(f" rule={[_Fingerprint(None).of(rule) for rule in rules]}")
             return
         except _UnknownError:
             pass
@@ -180,7 +180,7 @@ class _Text:
             return
         functions: list[Any] = [id(rule.f) for rule in rules]
         try:
-            functions += [_fingerprint(rule.transforms) for rule in rules]
+            functions += [_Fingerprint(None).of(rule.transforms) for rule in rules]
         except _UnknownError:
             functions += [object()]
         met = (said, tuple(functions), tuple(self._type(atom.aval) for atom in equation.invars))
@@ -302,28 +302,24 @@ def _rule_of(wrapped: Any) -> Any:
 
 
 def fingerprint(value: Any, key: Any = None) -> str | None:
-    """Return a text that says all of a value, None if there is no such; see `_fingerprint`."""
-    try:
-        return _fingerprint(value, key)
-    except _UnknownError:
-        return None
-
-
-def _fingerprint(value: Any, key: Any = None) -> str:
-    """Return a text that says all of a value: equal ones compute the same.
+    """Return a text that says all of a value, None if there is none: equal texts compute the same.
 
     Args:
         value: A function of a known package, a number, a text, or a tree of such.
         key: An array that stands for a key, whatever key that is.
-
-    Raises:
-        _UnknownError: if there is anything else in it.
     """
-    return _Fingerprint(key).of(value)
+    try:
+        return _Fingerprint(key).of(value)
+    except _UnknownError:
+        return None
 
 
 class _Fingerprint:
-    """What values hold, as a text; a function that is met again is a number in it."""
+    """What values hold, as a text; a function that is met again is a number in it.
+
+    Raises:
+        _UnknownError: if there is anything in a value of which nothing is known.
+    """
 
     def __init__(self, key: Any) -> None:
         """Meet nothing yet."""

@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +48,7 @@ _SETTINGS = (
 )
 
 
-@jax.tree_util.register_pytree_node_class
+@flax.struct.dataclass(eq=False)
 class Traced:
     """A traced function: a pytree that can be called.
 
@@ -56,9 +57,8 @@ class Traced:
         constants: Of these arrays.
     """
 
-    def __init__(self, equations: Equations, constants: Any) -> None:
-        """Put both together."""
-        self.equations, self.constants = equations, constants
+    equations: Equations = flax.struct.field(pytree_node=False)
+    constants: list[Any]
 
     def __call__(self, *arguments: Any) -> Any:
         """Compute it, for arguments like those that it was traced with."""
@@ -97,15 +97,6 @@ class Traced:
         own = jaxpr.invars[begin : begin + sizes[argument]]
         used = [atom for equation in jaxpr.eqns for atom in equation.invars] + [*jaxpr.outvars]
         return any(atom is variable for atom in used for variable in own)
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], Equations]:
-        """Take the arrays apart from the equations."""
-        return tuple(self.constants), self.equations
-
-    @classmethod
-    def tree_unflatten(cls, equations: Equations, constants: Any) -> "Traced":
-        """Put them together again."""
-        return cls(equations, constants)
 
     def digest(self) -> str:
         """Return what tells this function from others in other processes: equations and arrays."""

@@ -1,14 +1,38 @@
-"""What `import jaxopt_course` costs, and that it works wherever the package lies."""
+"""What `import jaxopt_course` costs and shows, and that it works wherever the package lies."""
 
+import inspect
 import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 
+import pytest
+
 from jaxopt_course import _version as version
+from jaxopt_course import nn, observables, plot, problems, saddle, theory, training, transforms
 from jaxopt_course._version import installed_version
 
 HEAVY = ("orbax", "tensorstore", "matplotlib", "scipy", "xarray", "tensorboardX", "sklearn")
+
+PUBLIC = [
+    pytest.param(package, name, id=f"{package.__name__.rpartition('.')[2]}.{name}")
+    for package in (nn, observables, plot, problems, saddle, theory, training, transforms)
+    for name in package.__all__
+    if (getattr(getattr(package, name), "__module__", "") or "").startswith("jaxopt_course.")
+    if inspect.isroutine(getattr(package, name)) or inspect.isclass(getattr(package, name))
+]
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_the_source_of_what_is_public_is_found(package, name):
+    value = getattr(package, name)
+    keyword = "class" if inspect.isclass(value) else "def"
+    first = next(
+        line for line in inspect.getsource(value).splitlines() if line.startswith(f"{keyword} ")
+    )
+    assert first.startswith((f"{keyword} {name}(", f"{keyword} {name}:", f"{keyword} {name}["))
+    if inspect.isfunction(value):
+        assert value.__module__ == package.__name__
 
 
 def test_the_import_of_the_package_brings_nothing_heavy():

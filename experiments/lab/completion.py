@@ -1,6 +1,7 @@
-"""Shell completion of `python -m experiments`.
+"""Shell completion of `python -m experiments`, or of `jaxopt-course` where that is the command.
 
     source <(python -m experiments completion bash)      # or zsh; put it into ~/.bashrc or ~/.zshrc
+    source <(jaxopt-course completion bash)
 
 The shell asks for the words that can come next each time, so that new experiments are known at
 once. Names, presets and fields are read from the files: no experiment is imported.
@@ -10,9 +11,9 @@ from collections.abc import Sequence
 
 from . import options, registry
 
-COMMANDS = ("list", "run", "show", "report", "completion")
+COMMANDS = (*options.COMMANDS, "completion")
 SHELLS = ("bash", "zsh")
-_BASH = """\
+_MODULE = """\
 _experiments() {
   COMPREPLY=()
   [[ ${COMP_WORDS[1]} == -m && ${COMP_WORDS[2]} == PACKAGE && COMP_CWORD -ge 3 ]] || return
@@ -22,25 +23,37 @@ _experiments() {
 }
 complete -o default -F _experiments python python3
 """
-_ZSH = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n" + _BASH
+_COMMAND = """\
+_experiments() {
+  local IFS=$'\\n'
+  COMPREPLY=($("${COMP_WORDS[0]}" completion words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+complete -o default -F _experiments COMMAND
+"""
+_ZSH = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n"
 
 
 def script(shell: str, package: str = registry.PACKAGE) -> str:
-    """Return what the shell must read to complete the commands of `python -m package`.
+    """Return what the shell must read to complete the commands of a package of experiments.
 
     Raises:
         UnknownNameError: If the shell is none of `SHELLS`.
     """
     if shell not in SHELLS:
         raise registry.UnknownNameError("shell", shell, SHELLS)
-    return (_ZSH if shell == "zsh" else _BASH).replace("PACKAGE", package)
+    command = registry.command(package)
+    of_module = command.endswith(f" -m {package}")
+    text = (
+        _MODULE.replace("PACKAGE", package) if of_module else _COMMAND.replace("COMMAND", command)
+    )
+    return _ZSH + text if shell == "zsh" else text
 
 
 def words(typed: Sequence[str], package: str = registry.PACKAGE) -> list[str]:
     """Return the words that can stand in the place of the last one.
 
     Args:
-        typed: Words after `python -m package`, the last one unfinished and perhaps empty.
+        typed: Words after the command, the last one unfinished and perhaps empty.
         package: Package whose modules are the experiments.
 
     Example:

@@ -6,7 +6,7 @@ its own devices, files and checkpoints; they meet once, at the end, to exchange 
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -181,13 +181,9 @@ def run(
         always=False,
         callback=callback,
     )
-    return gather(joined(engine, parts), source.runs)
-
-
-def joined(engine: Engine, parts: Iterable[Rows]) -> Rows:
-    """Join what `complete` returned of an engine's runs, in their order."""
     # A process whose share is empty brings nothing, but brings it in the right shapes.
-    return concatenate(list(parts) or [engine.no_rows()])
+    rows = concatenate(list(parts) or [engine.no_rows()])
+    return gather(rows, source.runs)
 
 
 def complete(

@@ -83,15 +83,15 @@ def check_that_it_fits(
 
 
 def _free_bytes(device: jax.Device) -> float | None:
-    """Return how much memory a device has left, None if it does not say."""
+    """Return how much memory a device has left, None if it does not say.
+
+    A CPU has what Linux says is available, within what the control group of this process allows.
+    """
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return _free_host_bytes() if device.platform == "cpu" else None
-
-
-def _free_host_bytes() -> float | None:
-    """Return what Linux says is available; None elsewhere."""
+    if device.platform != "cpu":
+        return None
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -170,10 +170,6 @@ class CompiledLoop:
         arguments = (_on(device, self.program), *self._shapes(device))
         leaves, structure = jax.tree.flatten(arguments)
         return _needs(self._compiled, structure, tuple(leaves))
-
-    def check_memory(self, device: jax.Device) -> None:
-        """Raise MemoryError if the lanes do not fit, before any are made."""
-        check_that_it_fits(self.needs(device).bytes, self.program.lanes, device)
 
 
 _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_course._engine._compiled import CompiledLoop
+from jaxopt_course._engine._compiled import CompiledLoop, check_that_it_fits
 from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue
 
 Source = Callable[[int, int], Any]
@@ -296,7 +296,8 @@ class Engine:
                 return resting.pop()
             if self.next == self.runs.stop:
                 return None
-        self._loop.check_memory(device)
+        needed = self._loop.needs(device).bytes
+        check_that_it_fits(needed, self._program.lanes, device)  # Before any lanes are made.
         self._is_compiled = True
         return Crew(lanes=None, waiting=range(0), under_way=0)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxopt_course._checks import check_callable
+from jaxopt_course._checks import check_callable, check_inexact, check_not_empty
 from jaxopt_course._observe import Observable
 from jaxopt_course.observables._curvature import Measured, of_eigenpairs
 from jaxopt_course.transforms import adapt
@@ -23,10 +23,16 @@ def distance(origin: chex.ArrayTree) -> Observable:
     Returns:
         The observable: a scalar.
 
+    Raises:
+        TypeError: if the point is not of floating dtype.
+        ValueError: if there are no numbers in it.
+
     Example:
         >>> distance(jnp.zeros(2))(jnp.array([3.0, 4.0]), None, None).tolist()
         5.0
     """
+    check_not_empty("origin", origin)
+    check_inexact("origin", origin)
 
     def observe(params: Any, state: Any, fun: Any) -> jax.Array:
         del state, fun

@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_callable, check_count
+from jaxopt_course._checks import (
+    check_count,
+    check_interval,
+    check_objective,
+    check_real,
+    check_text,
+)
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.saddle import Census, Kind
 
@@ -57,10 +63,14 @@ def surface(
         >>> surface(problem.fun, problem.bounds, num_points=11).get_xlabel()
         'first parameter'
     """
-    check_callable(fun=fun)
+    check_objective("fun", fun, jax.ShapeDtypeStruct((2,), jnp.result_type(float)))
     check_count(num_points=num_points, levels=levels)
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise TypeError(f"bounds must be ((left, right), (bottom, top)), got {bounds!r}")
+    for side in bounds:
+        check_interval("bounds", side)
     (left, right), (bottom, top) = bounds
-    if not (left < right and bottom < top):
+    if left == right or bottom == top:
         raise ValueError(f"bounds must be ((left, right), (bottom, top)), got {bounds}")
     ax = axes(ax)
     x, y = jnp.linspace(left, right, num_points), jnp.linspace(bottom, top, num_points)
@@ -134,7 +144,10 @@ def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None)
         >>> path(jnp.array([[0.0, 0.0], [1.0, 0.5]])).lines[0].get_xydata().tolist()
         [[0.0, 0.0], [1.0, 0.5]]
     """
+    check_text(label=label, optional=True)
     leaves = jax.tree.leaves(positions)
+    for leaf in leaves:
+        check_real(positions=leaf)
     if len(leaves) != 1 or jnp.ndim(leaves[0]) not in (2, 3):
         shapes = [jnp.shape(leaf) for leaf in leaves]
         raise ValueError(f"positions must have shape (steps, 2) or (runs, steps, 2), got {shapes}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_course._checks import check_one_of
+from jaxopt_course._checks import check_interval, check_one_of, check_text
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.saddle import EscapeRuns, Stop
 
@@ -42,6 +42,7 @@ def escape_times(runs: EscapeRuns, *, label: str | None = None, ax: Any = None) 
         'sgd: 2 of 2'
     """
     _check_runs(runs)
+    check_text(label=label, optional=True)
     ax = axes(ax)
     arrived = np.isin(np.asarray(runs.reason), _ARRIVED)
     steps = np.sort(np.asarray(runs.steps)[arrived])
@@ -88,15 +89,15 @@ def record(
         'norm of the gradient'
     """
     _check_runs(runs)
+    check_text(label=label, optional=True)
     check_one_of(tuple(_LABELS), what=what)
+    check_interval("quantiles", quantiles, 0, 1)
     if runs.record is None:
         raise ValueError("runs must have a record: give escape record_every=...")
     values = getattr(runs.record, what)
     if values is None:
         raise ValueError(f"runs have no {what} in their record: give escape record_{what}=True")
     lower, upper = quantiles
-    if not 0 <= lower <= upper <= 1:
-        raise ValueError(f"quantiles must be in order and between 0 and 1, got {quantiles}")
     ax = axes(ax)
     steps, values = np.asarray(runs.record.step), np.asarray(values)
     low, middle, high = np.nanquantile(values, [lower, 0.5, upper], axis=0)

@@ -22,9 +22,9 @@ from jaxopt_course.saddle._curvature import (
 from jaxopt_course.saddle._escape import (
     EscapeRecord,
     EscapeRuns,
+    Stop,
     escape,
 )
-from jaxopt_course.saddle._escape_program import Stop
 from jaxopt_course.saddle._objectives import (
     GaussNewton,
     MeanOverBatches,
@@ -38,10 +38,10 @@ from jaxopt_course.saddle._point import (
 )
 from jaxopt_course.saddle._search import (
     Census,
+    Outcome,
     SearchRuns,
     find,
 )
-from jaxopt_course.saddle._search_program import Outcome
 from jaxopt_course.saddle._stationary import (
     classify,
     min_eigenvalue,

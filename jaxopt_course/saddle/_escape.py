@@ -49,15 +49,14 @@ from jaxopt_course.saddle._escape_program import (
     Objective,
     Optimizer,
     Start,
-    Stop,
     about,
-    check_rule,
     default_lanes,
     key_for,
     trace_observed,
     trace_program,
 )
-from jaxopt_course.transforms._protocol import is_optimizer
+from jaxopt_course.saddle._escape_program import Stop as Stop
+from jaxopt_course.transforms._protocol import check_rule, is_optimizer
 
 
 @flax.struct.dataclass
@@ -232,7 +231,12 @@ def escape(
     )
     finite = _is_finite(program.fun, starts)
     if not is_traced((finite, keys, program)):
-        _check_finite(np.asarray(finite))
+        (bad,) = np.nonzero(~np.asarray(finite))
+        if bad.size:
+            raise ValueError(
+                f"fun must be finite at every start, got a value that is not in {bad.size} of "
+                f"{runs} runs, first in {bad[0]}"
+            )
     recorded: Any = program
     recording: dict[str, Any] = {"record_every": record_every}
     if record_every is not None:
@@ -296,15 +300,6 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
         listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise ValueError(f"starts and keys must agree on the number of runs, got {listed}")
     return next(iter(lengths.values()))
-
-
-def _check_finite(finite: np.ndarray) -> None:
-    if not finite.all():
-        (bad,) = np.nonzero(~finite)
-        raise ValueError(
-            f"fun must be finite at every start, got a value that is not in {bad.size} of "
-            f"{finite.size} runs, first in {bad[0]}"
-        )
 
 
 @jax.jit

@@ -31,9 +31,10 @@ from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import (
+    check_rule,
     eval_params,
-    is_judged_elsewhere,
     is_optimizer,
+    judged_elsewhere,
     optimizer_of,
 )
 
@@ -191,7 +192,7 @@ def trace_rule(
         known=held,
         unless=lambda: bool(calls),
     )
-    if judge_at is None and is_judged_elsewhere(state):
+    if judge_at is None and judged_elsewhere(state):
         judge_at = eval_params
     judged = None if judge_at is None else trace("eval_params", judge_at, state, params)
     return Rule(traced, moved, judged)
@@ -441,26 +442,6 @@ def trace_observed(
         state,
     )
     return Observed(first, look, params, min_eigenvalue)
-
-
-def check_rule(optimizer: Any, key: Any = None) -> optax.GradientTransformation:
-    """Return the optimizer that is used with a key, having checked that it is one.
-
-    Raises:
-        TypeError: unless `optimizer` is one, or a function that makes one of a key.
-    """
-    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
-    made = optimizer
-    if callable(optimizer) and not is_optimizer(optimizer):
-        if key is None:
-            return optax.identity()  # Without a key there is nothing to look at.
-        try:
-            made = optimizer(key)
-        except TypeError as error:
-            raise TypeError(f"{wanted}, but of a key it says: {error}") from error
-    if not is_optimizer(made):
-        raise TypeError(f"{wanted}, got {made!r}")
-    return made
 
 
 def key_for(optimizer: Optimizer, keys: Any) -> Any:

@@ -54,13 +54,13 @@ from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search_program import (
     RULES,
     Limits,
-    Outcome,
     SearchProgram,
     Start,
     about,
     block_size,
     default_lanes,
 )
+from jaxopt_course.saddle._search_program import Outcome as Outcome
 from jaxopt_course.saddle._stationary import classify_unchecked
 
 Objective = Callable[[Any], jax.Array]

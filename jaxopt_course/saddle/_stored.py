@@ -43,12 +43,11 @@ from jaxopt_course.saddle._escape_program import (
     Optimizer,
     Start,
     about,
-    check_rule,
     default_lanes,
     key_for,
     trace_program,
 )
-from jaxopt_course.transforms._protocol import is_optimizer
+from jaxopt_course.transforms._protocol import check_rule, is_optimizer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,8 @@ def stability_threshold(
         38.0
     """
     if not isinstance(rule, optax.GradientTransformation):
-        raise TypeError(f"rule must be an optax.GradientTransformation, got {rule!r}")
+        cure = ", a function: call it first" if callable(rule) else ""
+        raise TypeError(f"rule must be an optax.GradientTransformation, got {rule!r}{cure}")
     check_positive(gradient_scale=gradient_scale)
     check_count(steps=steps)
     with jax.enable_x64(True):

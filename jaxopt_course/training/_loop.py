@@ -58,7 +58,7 @@ from jaxopt_course.training._program import (
     trace_start,
 )
 from jaxopt_course.training._starts import Fresh, as_runs
-from jaxopt_course.transforms._protocol import is_optimizer
+from jaxopt_course.transforms._protocol import check_rule
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
@@ -268,8 +268,7 @@ def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, opti
     """Raise TypeError unless everything that is to be called can be."""
     check_callable(build=build, loss=loss)
     check_callable(augment=augment, eval_params=eval_params, optional=True)
-    if not is_optimizer(optimizer) and not callable(optimizer):
-        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
+    check_rule(optimizer)
 
 
 def _hyperparam(name: str, values: Any) -> jax.Array:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _checkpoints as checkpoints
 from jaxopt_course._engine._batch import Execution
-from jaxopt_course._engine._crews import Engine, Progress, Rows
+from jaxopt_course._engine._crews import Engine, Progress, Rows, concatenate
 from jaxopt_course._progress import Bar
 from jaxopt_course.training._program import Epochs, TrainingProgram, capacity, newest
 from jaxopt_course.training._starts import Continued, Fresh, Starts
@@ -100,7 +100,8 @@ def train(
             always=True,
             callback=None if callback is None else _telling(callback),
         )
-        rows = batch.joined(engine, parts)
+        # A process whose share is empty brings nothing, but brings it in the right shapes.
+        rows = concatenate(list(parts) or [engine.no_rows()])
         starts = Continued(fresh, rows, numbers)
     for stored in shorter:
         if (over := _folder(checkpoint, stored)) is not None:

@@ -82,7 +82,8 @@ def adapt(optimizer: Any) -> optax.GradientTransformationExtraArgs:
         (2,)
     """
     if not is_optimizer(optimizer):
-        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}")
+        cure = ", a function: call it first" if callable(optimizer) else ""
+        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}{cure}")
     if _is_from(optax.lookahead, optimizer):
         return _with_slow_params(optimizer)
     accepted = _extra_arguments(optimizer)
@@ -113,7 +114,51 @@ def adapt(optimizer: Any) -> optax.GradientTransformationExtraArgs:
 
 def optimizer_of(optimizer: Any, key: jax.Array) -> optax.GradientTransformationExtraArgs:
     """The adapted optimizer of the run with this key, of an optimizer or a function from a key."""
-    return adapt(optimizer if is_optimizer(optimizer) else optimizer(key))
+    return adapt(check_rule(optimizer, key))
+
+
+def check_rule(optimizer: Any, key: Any = None) -> Any:
+    """The optimizer that is used with a key, checked: itself, or what a function makes of the key.
+
+    Args:
+        optimizer: An optimizer, or a function from a key to one.
+        key: The key. Without one a function is only looked at, and the identity returned.
+
+    Raises:
+        TypeError: for anything else, as `optax.sgd`, which makes an optimizer of numbers.
+    """
+    if is_optimizer(optimizer):
+        return optimizer
+    wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
+    if not callable(optimizer):
+        raise TypeError(f"{wanted}, got {optimizer!r}")
+    if not _takes_key(optimizer):
+        raise TypeError(
+            f"{wanted}, got {optimizer!r}, which is no function of a key: call it first"
+        )
+    if key is None:
+        return optax.identity()
+    try:
+        made = optimizer(key)
+    except TypeError as error:
+        raise TypeError(f"{wanted}, but of a key it says: {error}") from error
+    if not is_optimizer(made):
+        raise TypeError(f"{wanted}, got {made!r} of a key")
+    return made
+
+
+def _takes_key(function: Callable[..., Any]) -> bool:
+    """Whether a function may be one of a key: not optax's and ours, which are of numbers."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # Of something that is written in C.
+        return True
+    first = next((p for p in parameters if p.kind is not p.KEYWORD_ONLY), None)
+    while isinstance(function, functools.partial):
+        function = function.func
+    home = getattr(function, "__module__", None) or ""
+    of_numbers = home.startswith(("optax.", "jaxopt_course.transforms"))
+    return first is not None and (first.name == "key" or not of_numbers)
 
 
 def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
@@ -141,7 +186,7 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
         >>> eval_params(rule.init(jnp.ones(2)), jnp.ones(2)).tolist()
         [1.0, 1.0]
     """
-    found = _judged_elsewhere(state)
+    found = judged_elsewhere(state)
     if not found:
         return params
     if len(found) > 1:
@@ -301,13 +346,8 @@ def _with_slow_params(lookahead: Any) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def is_judged_elsewhere(state: Any) -> bool:
-    """Whether `eval_params` gives other parameters than those that the gradient is taken at."""
-    return bool(_judged_elsewhere(state))
-
-
-def _judged_elsewhere(state: Any) -> list[Any]:
-    """The states of rules with an evaluation point of their own."""
+def judged_elsewhere(state: Any) -> list[Any]:
+    """The states of rules with an evaluation point of their own, by which `eval_params` goes."""
     own = (LookaheadRunState, optax.contrib.SAMState, optax.contrib.ScheduleFreeState)
     kinds = (*own, NesterovState, StepVelocityState)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))

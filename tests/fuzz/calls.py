@@ -19,11 +19,20 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import nn, problems, saddle, theory, training, transforms
+from jaxopt_course import (
+    nn,
+    observables,
+    plot,
+    problems,
+    saddle,
+    theory,
+    training,
+    transforms,
+)
 
 PACKAGES = {
     package.__name__.rpartition(".")[2]: package
-    for package in (transforms, problems, saddle, theory, nn, training)
+    for package in (transforms, problems, saddle, theory, nn, training, observables, plot)
 }
 Draw = Callable[[np.random.Generator], Any]
 
@@ -252,7 +261,19 @@ tangent = trees(lambda: jnp.ones(3), None, jnp.ones(2), [jnp.ones(3)], jnp.ones(
 matrix = trees(lambda: jnp.ones((3, 2)), None, jnp.ones(3), 3, [1.0])
 optimizer = Kind(
     lambda: optax.sgd(0.1),
-    (3, "adam", True, np.ones(2), [], object(), lambda key: 1),
+    (
+        3,
+        "adam",
+        True,
+        np.ones(2),
+        [],
+        object(),
+        lambda key: 1,
+        optax.sgd,
+        optax.scale_by_adam,
+        transforms.adam,
+        lambda: optax.sgd(0.1),
+    ),
     drawn_from(text, whole, negative, exact, array, flag),
 )
 key = keys()
@@ -261,6 +282,13 @@ module = instances(mlp, nnx.Linear)
 features = sizes((4, 3, 2), 4, None, (), (4,), (4, 0, 2), (4, -1))
 EXAMPLES = (np.ones((8, 2), np.float32), np.arange(8) % 2)
 
+
+def _runs():
+    record = saddle.EscapeRecord(jnp.arange(2), jnp.ones((3, 2)), jnp.ones((3, 2)))
+    return saddle.EscapeRuns(*[jnp.ones(3)] * 5, record)
+
+
+_FIELDS = len(dataclasses.fields(saddle.SpectralDensity))
 ARGUMENTS: dict[str, Kind] = {
     # Rules.
     "learning_rate": non_negative(schedule=True),
@@ -481,6 +509,37 @@ ARGUMENTS: dict[str, Kind] = {
         drawn_from(text, whole, exact, array),
     ),
     "outputs": real_arrays(lambda: jnp.ones((3, 2)), None, 3),
+    # Observables and pictures.
+    "origin": Kind(
+        lambda: jnp.ones(3),
+        ("x", object(), jnp.ones(3, int), {"a": "b"}, HALF, True, None, {}),
+        drawn_from(text, exact, flag, lambda rng: jnp.ones(3, int)),
+    ),
+    "bounds": Kind(
+        lambda: ((-1.0, 1.0), (-1.0, 1.0)),
+        (3, "ab", (), ((0, 1),), ((1, 0), (0, 1)), ((0, 0), (0, 1)), ((0, "a"), (0, 1)), HALF,
+         ((NAN, 1), (0, 1)), ((0, 1), (0, INF)), [[0, 1, 2], [0, 1]], ((0, 1), None), object()),
+        drawn_from(text, whole, negative, exact, array, thing, flag),
+    ),
+    "num_points": counts(5),
+    "levels": counts(3),
+    "ax": instances(lambda: None),
+    "label": Kind(
+        lambda: "a",
+        (3, b"a", True, 0.5, [], object(), np.ones(2), HALF),
+        drawn_from(whole, negative, exact, array, flag),
+    ),
+    "found": instances(lambda: saddle.Census(jnp.ones((1, 2)), *[None] * 7)),
+    "positions": real_arrays(lambda: jnp.ones((4, 2)), None, 3, jnp.ones((4, 3)), jnp.ones(2)),
+    "what": options("value", "gradient_norm", "min_eigenvalue"),
+    "quantiles": Kind(
+        lambda: (0.1, 0.9),
+        (3, "ab", (), (0.1,), (0.9, 0.1), (-1.0, 0.5), (0.5, 2.0), ("a", "b"), (NAN, 1.0), True,
+         (HALF, 1), (True, True), object()),
+        drawn_from(text, whole, negative, exact, array, thing, flag),
+    ),
+    "spectral_density": instances(lambda: saddle.SpectralDensity(*[None] * _FIELDS)),
+    "eigenpairs": instances(lambda: None),
 }  # fmt: skip
 
 several = {"arrays": True}
@@ -561,6 +620,10 @@ OWN: dict[str, dict[str, Kind]] = {
         "order": integers(4, 2, 0, -3),
     },
     "problems.relu_teacher_student": {"dimension": counts(3)},
+    "observables.feature_rank": {"features": functions(lambda params: params)},
+    "plot.density": {"width": positive()},
+    "plot.escape_times": {"runs": instances(_runs)},
+    "plot.record": {"runs": instances(_runs)},
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
     "saddle.extreme_eigenpairs": {
         "tolerance": non_negative(),

@@ -1,5 +1,7 @@
 """Every optimizer of optax is called as it needs to be, and is judged where it is to be judged."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxopt_course import saddle, training, transforms
+from jaxopt_course import observables, saddle, theory, training, transforms
 from jaxopt_course.nn import MLP
 
 START = {"a": jnp.array([1.5, -0.4]), "b": jnp.array(0.7)}
@@ -189,3 +191,54 @@ def test_what_cannot_be_called_says_what_to_write():
     both = optax.chain(sam(), optax.contrib.schedule_free_sgd(0.1))
     with pytest.raises(ValueError, match="pass eval_params="):
         transforms.eval_params(both.init(START), START)
+
+
+MAKERS = [
+    optax.sgd,
+    optax.scale_by_adam,
+    optax.clip,
+    optax.identity,
+    optax.chain,
+    optax.inject_hyperparams(optax.sgd),
+    functools.partial(optax.sgd, momentum=0.9),
+    transforms.newton,
+    transforms.scale_by_adam,
+    lambda: optax.sgd(0.1),
+    optax.GradientTransformation,
+]
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=range(len(MAKERS)))
+def test_what_makes_an_optimizer_is_no_optimizer(maker, tmp_path):
+    starts, keys = jnp.ones((2, 2)), jax.random.split(jax.random.key(0), 2)
+    data = (jnp.ones((4, 2)), jnp.zeros(4, int))
+    whole = functools.partial(saddle.escape, wells, maker, starts, max_steps=1)
+    for call in (
+        whole,
+        functools.partial(whole, keys),
+        lambda: saddle.escape_to_disk(
+            wells, maker, lambda _: START, keys[0], runs=1, folder=tmp_path, max_steps=1
+        ),
+        lambda: training.fit(
+            lambda key: MLP((2, 2), rngs=nnx.Rngs(key)),
+            maker,
+            data,
+            keys,
+            epochs=1,
+            batch_size=2,
+        ),
+        lambda: transforms.make_step(wells, maker),
+        lambda: transforms.path(wells, maker, START, 1),
+        lambda: transforms.adapt(maker),
+        lambda: observables.preconditioned_sharpness(maker, key=keys[0]),
+        lambda: theory.stability_threshold(maker),
+    ):
+        with pytest.raises(TypeError, match=r"(optimizer|rule) must be .*: call it first"):
+            call()
+
+
+def test_a_function_that_fails_with_a_key_is_named():
+    starts, keys = jnp.ones((2, 2)), jax.random.split(jax.random.key(0), 2)
+    for maker in (lambda rate: optax.sgd(rate), lambda key: key, lambda key: "sgd"):
+        with pytest.raises(TypeError, match=r"optimizer must be .* or a function from a key"):
+            saddle.escape(wells, maker, starts, keys, max_steps=1)

@@ -64,3 +64,20 @@ def test_bash_completes_and_leaves_other_programs_alone(tmp_path):
 
     assert complete(sys.executable, "-m", "experiments", "run", "stat") == ["stationary_points"]
     assert complete(sys.executable, "-m", "pip", "ins") == []
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash to try its completion")
+def test_bash_completes_the_console_command(tmp_path):
+    command = tmp_path / "jaxopt-course"
+    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    command.chmod(0o755)
+    source = tmp_path / "completion"
+    source.write_text(completion.script("bash", "jaxopt_course.experiments"))
+    ask = """
+        source "$1"; complete -p jaxopt-course >/dev/null || exit 1
+        COMP_WORDS=("$2" run ""); COMP_CWORD=2; _experiments; printf "[%s]" "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", ask, "bash", source, command], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[completion][words][run]"
