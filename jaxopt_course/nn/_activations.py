@@ -90,7 +90,7 @@ def _rectified_beyond(bound: float, function: Activation, x: jax.Array) -> jax.A
 
 
 def identity(x: jax.Array) -> jax.Array:
-    """Return `x`: the activation of a linear layer.
+    """The activation of a linear layer: `x` itself.
 
     Args:
         x: Array of any shape.
@@ -108,7 +108,7 @@ def identity(x: jax.Array) -> jax.Array:
 
 @_rounded_once
 def sigmoid(x: jax.Array) -> jax.Array:
-    """Squash to (0, 1).
+    """The logistic function, between 0 and 1.
 
     Args:
         x: Array of any shape.
@@ -125,7 +125,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 @_rounded_once
 def tanh(x: jax.Array) -> jax.Array:
-    """Squash to (-1, 1), antisymmetrically.
+    """The hyperbolic tangent, between -1 and 1, antisymmetric.
 
     Args:
         x: Array of any shape.
@@ -141,7 +141,7 @@ def tanh(x: jax.Array) -> jax.Array:
 
 
 def relu(x: jax.Array) -> jax.Array:
-    """Cut off below zero. The slope at zero is taken as 0.
+    """The rectifier, zero below zero. The slope at zero is taken as 0.
 
     Args:
         x: Array of any shape.
@@ -159,7 +159,7 @@ def relu(x: jax.Array) -> jax.Array:
 
 @_rounded_once
 def leaky_relu(x: jax.Array, alpha: float | jax.Array = 0.01) -> jax.Array:
-    """Weaken by the factor `alpha` below zero. The slope at zero is taken as 1.
+    """The rectifier with slope `alpha` below zero. The slope at zero is taken as 1.
 
     Args:
         x: Array of any shape.
@@ -184,7 +184,7 @@ def elu(
     *,
     continuous: bool = True,
 ) -> jax.Array:
-    """Saturate exponentially below a threshold.
+    """The exponential linear unit, which saturates below a threshold.
 
     Args:
         x: Array of any shape.
@@ -211,7 +211,7 @@ def elu(
 
 @_rounded_once
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
-    """Weigh each input by the probability that a standard normal one is smaller.
+    """The Gaussian error linear unit: x times the probability that a normal number is smaller.
 
     Args:
         x: Array of any shape.
@@ -239,7 +239,7 @@ def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
 
 @_rounded_once
 def silu(x: jax.Array) -> jax.Array:
-    """Weigh each input by its sigmoid (also called swish).
+    """The input times its sigmoid (also called swish).
 
     Args:
         x: Array of any shape.
@@ -264,7 +264,7 @@ ACTIVATIONS = MappingProxyType(
 
 
 def activation(name: str | Activation, **parameters: Any) -> Activation:
-    """Look an activation up by name, with its parameters filled in.
+    """An activation by its name, with its parameters filled in.
 
     Args:
         name: One of `ACTIVATIONS`, or a function of one array, which is taken as it is.
@@ -336,7 +336,7 @@ def _half_normal_rule(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gain(function: str | Activation, *, direction: str = "forward", **parameters: Any) -> float:
-    """Compute the factor on the weights that keeps a signal's size through an activation.
+    """The factor on the weights that keeps a signal's size through an activation.
 
         forward:   1 / sqrt(E[f(z)^2])       backward:   1 / sqrt(E[f'(z)^2])
 

@@ -28,7 +28,7 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 def conv_general_dilated(
     lhs: jax.Array, rhs: jax.Array, *args: Any, platform: str | None = None, **kwargs: Any
 ) -> jax.Array:
-    """Convolve by the form that is faster on the backend.
+    """The convolution, in the form that is faster on the backend.
 
     A drop-in for `jax.lax.conv_general_dilated`, made for `flax.nnx.Conv(conv_general_dilated=)`.
 
@@ -65,7 +65,7 @@ def im2col_conv_general_dilated(
     feature_group_count: int = 1,
     **kwargs: Any,
 ) -> jax.Array:
-    """Convolve images as one matrix product over shifted copies.
+    """The convolution of images as one matrix product over shifted copies.
 
     What the matrix form does not cover (other layouts than channels last, groups, dilated images)
     goes to `jax.lax.conv_general_dilated`.

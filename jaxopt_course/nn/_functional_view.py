@@ -88,7 +88,7 @@ class Apply:
 
 
 class FunctionalView(NamedTuple):
-    """A module, taken apart.
+    """A module taken apart: a pure function, its parameters and its state.
 
     Attributes:
         apply: The forward pass, `apply(params, state, *inputs, train=False)`.
@@ -102,7 +102,7 @@ class FunctionalView(NamedTuple):
 
 
 def functional_view(model: nnx.Module) -> FunctionalView:
-    """Take a module apart into a pure function, its parameters and its state.
+    """A module as a pure function, its parameters and its state.
 
     The module itself is left as it is.
 

@@ -43,7 +43,7 @@ Axes = int | Sequence[int]
 def zeros(
     key: jax.Array, shape: Sequence[int], dtype: DTypeLike | None = None, out_sharding: Any = None
 ) -> jax.Array:
-    """Return zeros. All units of a layer that starts so stay equal under training.
+    """Weights of zero. All units of a layer that starts so stay equal under training.
 
     Args:
         key: Not used.
@@ -64,7 +64,7 @@ def zeros(
 
 
 def scaled_normal(stddev: float) -> Initializer:
-    """Draw weights from a normal distribution whose width ignores the shape.
+    """Weights from a normal distribution whose width ignores the shape.
 
     Too small a width makes signals vanish with depth, too large a one makes them explode (or
     saturate).
@@ -93,7 +93,7 @@ def xavier_uniform(
     out_axis: Axes = -1,
     batch_axis: Axes = (),
 ) -> Initializer:
-    """Draw uniform weights with a variance between what outputs and what gradients ask for.
+    """Uniform weights with a variance between what outputs and what gradients ask for.
 
         w ~ U[-b, b],    b = gain sqrt(6 / (fan_in + fan_out))
 
@@ -124,7 +124,7 @@ def xavier_normal(
     out_axis: Axes = -1,
     batch_axis: Axes = (),
 ) -> Initializer:
-    """Draw normal weights of the variance of `xavier_uniform`.
+    """Normal weights of the variance of `xavier_uniform`.
 
     (`jax.nn.initializers.glorot_normal` cuts the normal off at two standard deviations.)
 
@@ -155,7 +155,7 @@ def kaiming_uniform(
     out_axis: Axes = -1,
     batch_axis: Axes = (),
 ) -> Initializer:
-    """Draw uniform weights that keep the size of outputs, or that of gradients.
+    """Uniform weights that keep the size of outputs, or that of gradients.
 
         w ~ U[-b, b],    b = gain sqrt(3 / fan)
 
@@ -191,7 +191,7 @@ def kaiming_normal(
     out_axis: Axes = -1,
     batch_axis: Axes = (),
 ) -> Initializer:
-    """Draw normal weights of the variance of `kaiming_uniform`: `gain^2 / fan`.
+    """Normal weights of the variance of `kaiming_uniform`: `gain^2 / fan`.
 
     (`jax.nn.initializers.he_normal` cuts the normal off at two standard deviations.)
 

@@ -38,7 +38,7 @@ def surface(
     levels: int = 30,
     ax: Any = None,
 ) -> Any:
-    """Draw the level lines of an objective of two parameters.
+    """The level lines of an objective of two parameters, drawn.
 
     Levels are denser near the least value: they are evenly spaced in the logarithm of one plus the
     height above it, so that a narrow valley shows beside steep walls.
@@ -88,7 +88,7 @@ def surface(
 
 
 def census(found: Census, *, ax: Any = None) -> Any:
-    """Draw the stationary points of a census in two parameters, a marker a kind.
+    """The stationary points of a census in two parameters, drawn with a marker a kind.
 
     Args:
         found: From `saddle.find`, of parameters that are one array of shape `(2,)`.
@@ -125,7 +125,7 @@ def census(found: Census, *, ax: Any = None) -> Any:
 
 
 def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None) -> Any:
-    """Draw the path of an optimizer in two parameters, from its start, a dot, to its end.
+    """The path of an optimizer in two parameters, drawn from its start, a dot, to its end.
 
     Args:
         positions: One array of shape `(steps, 2)`, or `(runs, steps, 2)` for several, such as

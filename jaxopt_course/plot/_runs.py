@@ -17,7 +17,7 @@ _LABELS = {
 
 
 def escape_times(runs: EscapeRuns, *, label: str | None = None, ax: Any = None) -> Any:
-    """Draw how many of the runs have arrived by each step.
+    """The share of the runs that have arrived by each step, drawn.
 
     The empirical distribution of the steps that runs took until their target value or a
     second-order stationary point. Runs that ran out of steps or diverged are part of the number, so
@@ -65,7 +65,7 @@ def record(
     quantiles: tuple[float, float] = (0.1, 0.9),
     ax: Any = None,
 ) -> Any:
-    """Draw what was recorded along the runs: the median, and a band of quantiles around it.
+    """What was recorded along the runs, drawn: the median, and a band of quantiles around it.
 
     Args:
         runs: From `saddle.escape` with `record_every`.

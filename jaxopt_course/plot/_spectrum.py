@@ -18,7 +18,7 @@ def density(
     num_points: int = 1000,
     ax: Any = None,
 ) -> Any:
-    """Draw a spectral density with its error, and single eigenvalues above it.
+    """A spectral density, drawn with its error and single eigenvalues above it.
 
     The line is the smoothed density, on a logarithmic scale, since outliers are one in thousands;
     the band is two standard errors over the probes to either side. Eigenvalues are drawn as

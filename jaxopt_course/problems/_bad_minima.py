@@ -59,7 +59,7 @@ def _softplus(z):
 
 
 def bad_minimum(*, activation: str = "sigmoid", init_scale: float = 1.0) -> Problem:
-    """Return the loss on three points, with one of its bad minima.
+    """The loss on three points, with one of its bad minima.
 
     Args:
         activation: `"sigmoid"`, `"tanh"`, `"softplus"`, `"relu"` or `"leaky_relu"`.

@@ -41,7 +41,7 @@ def matrix_completion(
     init_distribution: str = "normal",
     init_scale: float | None = None,
 ) -> Problem:
-    """Return the loss on observed entries, with the paper's penalty on large rows.
+    """The loss on observed entries, with the paper's penalty on large rows.
 
     Args:
         eigenvalues: Of M other than zero: r distinct positive numbers. The eigenvectors are drawn

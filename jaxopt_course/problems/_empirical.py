@@ -49,7 +49,7 @@ def empirical_loss(
     loss: Callable[[Any, Any], jax.Array] = cross_entropy,
     train: bool = False,
 ) -> Problem:
-    """Return the mean loss of a network over a data set.
+    """The mean loss of a network over a data set.
 
     Dropout is off and batch normalization uses its running statistics, unless `train`. Then the
     examples depend on one another, and the loss is no mean over them: it cannot be summed over

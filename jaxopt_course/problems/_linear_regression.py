@@ -45,7 +45,7 @@ def linear_network_on_data(
     hidden_widths: Sequence[int],
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the squared error of a linear network on examples, `1/2 |W_N ... W_1 X - Y|_F**2`.
+    """The squared error of a linear network on examples, `1/2 |W_N ... W_1 X - Y|_F**2`.
 
     Args:
         inputs: X^T, of shape (n, d_x), one example a row; its columns linearly independent.

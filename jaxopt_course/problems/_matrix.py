@@ -53,7 +53,7 @@ def symmetric_factorization(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return `f(U) = 1/2 |U U^T - M|_F**2`.
+    """The objective `f(U) = 1/2 |U U^T - M|_F**2`.
 
     With rank 1 and halved it is `1/4 |x x^T - M|_F**2`, the smallest example of a strict saddle
     problem in statistics.
@@ -136,7 +136,7 @@ def asymmetric_factorization(
     key: chex.PRNGKey | None = None,
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return `f(V, U) = 1/2 |U V - M|_F**2`: a linear network with one hidden layer.
+    """The objective `f(V, U) = 1/2 |U V - M|_F**2`: a linear network with one hidden layer.
 
     Every stationary point but the minima is a strict saddle, the origin among them.
 

@@ -13,7 +13,7 @@ from jaxopt_course.problems._surface import surface
 
 
 def himmelblau() -> Problem:
-    """Return `f = (x**2 + y - 11)**2 + (x + y**2 - 7)**2`, with nine stationary points.
+    """The function `(x**2 + y - 11)**2 + (x + y**2 - 7)**2`, with nine stationary points.
 
     Four minima with value 0, four strict saddles, one maximum: all there are, as many as two cubic
     equations allow. Himmelblau (1972), Applied Nonlinear Programming.
@@ -63,7 +63,7 @@ def himmelblau() -> Problem:
 
 
 def six_hump_camel() -> Problem:
-    """Return `f = (4 - 2.1 x**2 + x**4 / 3) x**2 + x y + (4 y**2 - 4) y**2`.
+    """The function `(4 - 2.1 x**2 + x**4 / 3) x**2 + x y + (4 y**2 - 4) y**2`.
 
     Six minima, seven strict saddles and two maxima, in pairs under (x, y) -> (-x, -y): all there
     are. Dixon and Szego (1978), Towards Global Optimisation 2.
@@ -96,7 +96,7 @@ def six_hump_camel() -> Problem:
 
 
 def mueller_brown() -> Problem:
-    """Return the potential of Mueller and Brown, on which chemists test saddle searches.
+    """The potential of Mueller and Brown, on which chemists test saddle searches.
 
         f = sum_k A_k exp(a_k (x - x_k)**2 + b_k (x - x_k) (y - y_k) + c_k (y - y_k)**2)
 

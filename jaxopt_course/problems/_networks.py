@@ -48,7 +48,7 @@ def linear_network(
     key: chex.PRNGKey | None = None,
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the loss of a linear network that is to learn a matrix.
+    """The loss of a linear network that is to learn a matrix.
 
     Args:
         singular_values: Of the target M: min(widths[0], widths[-1]) distinct positive numbers.

@@ -56,7 +56,7 @@ def octopus(
     init_distribution: str = "uniform",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the octopus function, as the module's docstring defines it.
+    """The octopus function, as the module's docstring defines it.
 
     Gradient descent from a random start visits d saddles one after the other, the k-th with k - 1
     coordinates at `4 * tube_radius` and the others at zero. With learning rate eta it needs

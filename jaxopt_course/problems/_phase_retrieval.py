@@ -30,7 +30,7 @@ def phase_retrieval(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the population loss of recovering a real signal up to its sign.
+    """The population loss of recovering a real signal up to its sign.
 
     Args:
         signal: z, of d >= 2 numbers, not all zero.

@@ -89,7 +89,7 @@ def random_start(
 
 
 def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
-    """Make the known point under every change of signs of its coordinates, itself first.
+    """A known point under every change of signs of its coordinates, itself first.
 
     For objectives that depend on `|x_1|, ..., |x_d|` only, all of these are stationary, with the
     same value and spectrum. A point with k non-zero coordinates has `2**k` images; they are

@@ -31,7 +31,7 @@ def quadratic(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the quadratic with these Hessian eigenvalues.
+    """The quadratic with these Hessian eigenvalues.
 
     Without a key the axes are the eigenvectors and f costs O(d); with one, Q is drawn uniformly
     (Haar) from the orthogonal matrices and f costs O(d**2).

@@ -63,7 +63,7 @@ def quadratic_network(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the population loss for Gaussian inputs, `1/2 |D|_F**2 + 1/4 tr(D)**2`.
+    """The population loss for Gaussian inputs, `1/2 |D|_F**2 + 1/4 tr(D)**2`.
 
     Args:
         eigenvalues: Of M: d distinct positive numbers.
@@ -148,7 +148,7 @@ def quadratic_network_on_data(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the loss on examples, `1/(4 n) sum_k (|W x_k|**2 - y_k)**2 + c/2 |W|_F**2`.
+    """The loss on examples, `1/(4 n) sum_k (|W x_k|**2 - y_k)**2 + c/2 |W|_F**2`.
 
     Args:
         inputs: x, of shape (n, d).

@@ -49,7 +49,7 @@ def matrix_sensing(
     init_distribution: str = "normal",
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return `f(U) = 1/(2 m) sum_k <A_k, U U^T - M>**2` for Gaussian A_k.
+    """The objective `f(U) = 1/(2 m) sum_k <A_k, U U^T - M>**2` for Gaussian A_k.
 
     Args:
         eigenvalues: Of M other than zero: distinct positive numbers, d at most.
@@ -118,7 +118,7 @@ def matrix_sensing(
 
 
 def rip_example(*, cross_weight: float = 4.0, init_scale: float = 1.0) -> Problem:
-    """Return the smallest sensing problem with a bad minimum, or almost.
+    """The smallest sensing problem with a bad minimum, or almost.
 
     Three measurements of a 2 x 2 matrix, of which (1, 0) (1, 0)^T is to be found:
 

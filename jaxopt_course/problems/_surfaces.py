@@ -15,7 +15,7 @@ from jaxopt_course.problems._surface import surface
 
 
 def hyperbolic_saddle() -> Problem:
-    """Return `f = x**2 - y**2`: the plainest strict saddle.
+    """The function `x**2 - y**2`: the plainest strict saddle.
 
     Example:
         >>> hyperbolic_saddle().stationary_points[0].kind
@@ -32,7 +32,7 @@ def hyperbolic_saddle() -> Problem:
 
 
 def nesterov_saddle() -> Problem:
-    """Return `f = x**2 / 2 + y**4 / 4 - y**2 / 2`: a strict saddle between two minima.
+    """The function `x**2 / 2 + y**4 / 4 - y**2 / 2`: a strict saddle between two minima.
 
     Gradient descent converges to the saddle from the line y = 0 and from nowhere else. Nesterov
     (2004), Introductory Lectures on Convex Optimization, section 1.2.3; Lee, Simchowitz, Jordan and
@@ -57,7 +57,7 @@ def nesterov_saddle() -> Problem:
 
 
 def rosenbrock(*, a: float = 1.0, b: float = 100.0) -> Problem:
-    """Return Rosenbrock's curved valley, `f = (a - x)**2 + b (y - x**2)**2`.
+    """The curved valley of Rosenbrock, `f = (a - x)**2 + b (y - x**2)**2`.
 
     Its one stationary point is the minimum (a, a**2). Rosenbrock (1960),
     https://doi.org/10.1093/comjnl/3.3.175.
@@ -88,7 +88,7 @@ def rosenbrock(*, a: float = 1.0, b: float = 100.0) -> Problem:
 
 
 def hyperbola_valley() -> Problem:
-    """Return `f = (x y - 1)**2`: a curve of minima, and a strict saddle at the origin.
+    """The function `(x y - 1)**2`: a curve of minima, and a strict saddle at the origin.
 
     Every point of the valley x y = 1 is a minimum with value 0 and Hessian eigenvalues 0 and
     `2 (x**2 + y**2)`; four of them stand in `stationary_points`. It is the smallest matrix
@@ -115,7 +115,7 @@ def hyperbola_valley() -> Problem:
 
 
 def monkey_saddle() -> Problem:
-    """Return `f = x**3 - 3 x y**2`: zero Hessian, three ways down (a leg each, and the tail).
+    """The function `x**3 - 3 x y**2`: zero Hessian, three ways down (a leg each, and the tail).
 
     Example:
         >>> monkey_saddle().stationary_points[0].nullity
@@ -132,7 +132,7 @@ def monkey_saddle() -> Problem:
 
 
 def quartic_bowl() -> Problem:
-    """Return `f = x**4 + y**4`: a minimum that the Hessian, which is zero, cannot see.
+    """The function `x**4 + y**4`: a minimum that the Hessian, which is zero, cannot see.
 
     Example:
         >>> quartic_bowl().stationary_points[0].kind
@@ -149,7 +149,7 @@ def quartic_bowl() -> Problem:
 
 
 def quartic_saddle() -> Problem:
-    """Return `f = x**4 - y**4`: a saddle with the same zero Hessian as `quartic_bowl`.
+    """The function `x**4 - y**4`: a saddle with the same zero Hessian as `quartic_bowl`.
 
     Example:
         >>> quartic_saddle().stationary_points[0].kind
@@ -166,7 +166,7 @@ def quartic_saddle() -> Problem:
 
 
 def cuspidal_saddle() -> Problem:
-    """Return `f = y**2 + x**3`: semidefinite Hessian, third order decides against a minimum.
+    """The function `y**2 + x**3`: semidefinite Hessian, third order decides against a minimum.
 
     Its level set through the origin is the cusp y**2 = -x**3. Gradient descent reaches the origin
     from a set of positive measure: every start with x > 0 small enough.

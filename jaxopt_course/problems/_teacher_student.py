@@ -26,7 +26,7 @@ from jaxopt_course.problems._spectra import minimum_with_hessian
 
 
 def relu_teacher_student(*, num_students: int, dimension: int, init_scale: float = 1.0) -> Problem:
-    """Return the population loss in closed form, of n students for k teachers in R^k.
+    """The population loss in closed form, of n students for k teachers in R^k.
 
     First and second derivatives are right where a student is parallel to a teacher or to another
     student, too; f is not differentiable where a student is zero.
@@ -89,7 +89,7 @@ def sampled_relu_teacher_student(
     key: chex.PRNGKey,
     init_scale: float = 1.0,
 ) -> Problem:
-    """Return the mean loss over a sample of Gaussian inputs, of n students for k teachers in R^k.
+    """The mean loss over a sample of Gaussian inputs, of n students for k teachers in R^k.
 
     Where the closed form is smooth, this one has kinks, at every W with `w_i^T x = 0` for some
     student and example; between them it is a polynomial.

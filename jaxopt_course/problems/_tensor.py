@@ -60,7 +60,7 @@ def tensor_component(
     order: int = 4,
     key: chex.PRNGKey | None = None,
 ) -> Problem:
-    """Return `f(x) = -sum_i w_i (a_i^T x / |x|)**order`, whose minima are the components.
+    """The objective `-sum_i w_i (a_i^T x / |x|)**order`, whose minima are the components.
 
     Args:
         weights: w, d positive numbers.
@@ -136,7 +136,7 @@ def tensor_component(
 
 
 def tensor_decomposition(*, dimension: int, key: chex.PRNGKey | None = None) -> Problem:
-    """Return the sum of `T(u_i, u_i, u_j, u_j)` over pairs, zero where U holds all components.
+    """The sum of `T(u_i, u_i, u_j, u_j)` over pairs, zero where U holds all components.
 
     Args:
         dimension: d, at least 2.
@@ -193,7 +193,7 @@ def tensor_reconstruction(
     key: chex.PRNGKey | None = None,
     init_scale: float | None = None,
 ) -> Problem:
-    """Return `|sum_k a_k^(x)4 - sum_i u_i^(x)4|_F**2`, on rows of any length.
+    """The error `|sum_k a_k^(x)4 - sum_i u_i^(x)4|_F**2`, on rows of any length.
 
     Args:
         dimension: d, the number of the a_k, at least 2.

@@ -104,7 +104,7 @@ def reporter(
 
 
 def hvp(fun: Callable[[Any], jax.Array], x: chex.ArrayTree, v: chex.ArrayTree) -> chex.ArrayTree:
-    """Multiply the Hessian of `fun` at `x` by `v`, forward over reverse.
+    """The product of the Hessian of `fun` at `x` with `v`, computed forward over reverse.
 
     For many products at one point, `jax.linearize(jax.grad(fun), x)` costs half as much a product.
 
@@ -135,7 +135,7 @@ def gauss_newton_product(
     x: chex.ArrayTree,
     v: chex.ArrayTree,
 ) -> chex.ArrayTree:
-    """Multiply the Gauss-Newton matrix of `loss(model(x))` by `v`.
+    """The product of the Gauss-Newton matrix of `loss(model(x))` with `v`.
 
     It is the Hessian without the curvature of the model: J^T H_loss J.
 
@@ -174,7 +174,7 @@ def fisher_product(
     *,
     family: Literal["categorical", "bernoulli", "gaussian"] = "categorical",
 ) -> chex.ArrayTree:
-    """Multiply the Fisher information of a model, a mean over N examples, by `v`.
+    """The product of the Fisher information of a model, a mean over N examples, with `v`.
 
     With o_j the outputs of example j, J_j their derivative by the parameters, and y drawn from the
     model's own distribution at o_j, not from the data,
@@ -226,7 +226,7 @@ def fisher_product(
 def empirical_fisher_product(
     losses: Callable[[Any], jax.Array], x: chex.ArrayTree, v: chex.ArrayTree
 ) -> chex.ArrayTree:
-    """Multiply the empirical Fisher matrix, the mean of g_j g_j^T over N examples, by `v`.
+    """The product of the empirical Fisher matrix, the mean of g_j g_j^T over examples, with `v`.
 
     With g_j the gradient of example j's loss at its own label: the second moment, not centred, of
     the gradients. It is not the Fisher information, whose labels are drawn from the model: both
@@ -290,7 +290,7 @@ def extreme_eigenpairs(
     callback: Callable[[CurvatureProgress], Any] | None = None,
     progress: bool = False,
 ) -> Eigenpairs:
-    """Find the smallest or largest eigenvalues of the Hessian, or both in one search.
+    """The smallest or largest eigenvalues of the Hessian and their vectors, or both ends at once.
 
     Thick-restarted Lanczos with full re-orthogonalization. Small problems (n up to `basis_size`,
     or 32) are diagonalized.

@@ -131,7 +131,7 @@ def escape(
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = False,
 ) -> EscapeRuns:
-    """Run an optimizer from every start until each run ends on its own condition.
+    """Runs of an optimizer, one from every start, each until its own condition ends it.
 
     The program is compiled once for what `fun` and `optimizer` compute, whatever objects they are,
     and for given shapes: arrays that they close over are arguments of it, looked at anew by every

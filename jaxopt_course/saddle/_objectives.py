@@ -88,7 +88,7 @@ class GaussNewton:
         return _mean(batch_loss, self.data, self._size(), params, remember=False)
 
     def curvature(self, params: chex.ArrayTree) -> Callable[[Any], Any]:
-        """Return the Gauss-Newton matrix at `params` as a linear map."""
+        """The Gauss-Newton matrix at `params` as a linear map."""
         if self.data is None:
             return gauss_newton_map(self.model, self.loss, params)
 
@@ -106,7 +106,7 @@ class GaussNewton:
 def mean_over_batches(
     loss: Callable[[Any, Any], jax.Array], data: chex.ArrayTree, batch_size: int
 ) -> MeanOverBatches:
-    """Turn a loss on a batch into an objective over a data set whose memory is that of a batch.
+    """An objective over a data set, from a loss on a batch, in the memory of one batch.
 
     Args:
         loss: `(params, batch) -> scalar`, a mean over the examples of the batch. A function with

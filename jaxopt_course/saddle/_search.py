@@ -149,7 +149,7 @@ def find(
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = False,
 ) -> Census:
-    """Search for stationary points of every index from a batch of starts.
+    """A census of stationary points of every index, searched for from a batch of starts.
 
     By default every start is searched from twice: by Newton's method for points of every index, and
     by eigenvector following, which at index 0 goes down, for the minima. Newton's method alone can

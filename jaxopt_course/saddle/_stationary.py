@@ -85,7 +85,7 @@ def classify(
     callback: Callable[[CurvatureProgress], Any] | None = None,
     progress: bool = False,
 ) -> StationaryPoint:
-    """Tell what kind of point `x` is.
+    """The kind of a point: minimum, maximum, saddle or none of these, with the evidence for it.
 
     Computed in the precision of the parameters, float32 at least; half-precision parameters are
     widened. Differences that rounding hides are not seen: in float32 a coefficient of order four
@@ -353,7 +353,7 @@ def _classify_dense(
 
 
 def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
-    """Return the smallest eigenvalue of the Hessian of `fun` at `x`, by the dense Hessian.
+    """The smallest eigenvalue of the Hessian of `fun` at `x`, from the dense Hessian.
 
     Args:
         fun: The objective, from parameters to a scalar.

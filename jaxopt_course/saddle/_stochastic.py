@@ -87,7 +87,7 @@ def trace(
     callback: Callable[[CurvatureProgress], Any] | None = None,
     progress: bool = False,
 ) -> Estimate:
-    """Estimate the trace of the Hessian of `fun` at `x`.
+    """The trace of the Hessian of `fun` at `x`, estimated from products with random vectors.
 
     Args:
         fun: Objective from a pytree of parameters to a scalar, or one with a `curvature` of its
@@ -141,7 +141,7 @@ def diagonal(
     callback: Callable[[CurvatureProgress], Any] | None = None,
     progress: bool = False,
 ) -> Estimate:
-    """Estimate the diagonal of the Hessian of `fun` at `x`.
+    """The diagonal of the Hessian of `fun` at `x`, estimated from products with random vectors.
 
     Args:
         fun: Objective from a pytree of parameters to a scalar, or one with a `curvature` of its
@@ -202,7 +202,7 @@ class SpectralDensity:
     finite: jax.Array
 
     def expectation(self, function: Callable[[jax.Array], jax.Array]) -> Estimate:
-        """Estimate `tr function(A) / n`, the mean of a function over all eigenvalues.
+        """The mean of a function over all eigenvalues, `tr function(A) / n`, estimated.
 
         Args:
             function: From nodes to values, with any number of axes behind those of the nodes.
@@ -218,7 +218,7 @@ class SpectralDensity:
         return Estimate(mean, error, self.num_products, self.finite)
 
     def moments(self, order: int) -> Estimate:
-        """Estimate `tr A^p / n` for p = 0, ..., order.
+        """The moments `tr A^p / n` for p = 0, ..., order, estimated.
 
         Args:
             order: The highest power; unbiased up to twice the number of steps less one.
@@ -230,7 +230,7 @@ class SpectralDensity:
         return self.expectation(lambda nodes: nodes[..., None] ** powers[None, None])
 
     def density(self, grid: jax.Array, width: chex.Numeric | None = None) -> Estimate:
-        """Smooth the spectrum by a Gaussian and evaluate it.
+        """The density of eigenvalues at the points of a grid, smoothed by a Gaussian.
 
         Args:
             grid: Shape (g,), where to evaluate.
@@ -251,7 +251,7 @@ class SpectralDensity:
         )
 
     def cumulative(self, grid: jax.Array) -> Estimate:
-        """Estimate the share of eigenvalues up to each point of a grid, without smoothing.
+        """The share of eigenvalues up to each point of a grid, estimated without smoothing.
 
         Args:
             grid: Shape (g,).
@@ -276,7 +276,7 @@ def spectral_density(
     callback: Callable[[CurvatureProgress], Any] | None = None,
     progress: bool = False,
 ) -> SpectralDensity:
-    """Estimate the spectral density of the Hessian of `fun` at `x`.
+    """The spectral density of the Hessian of `fun` at `x`, estimated by Lanczos's method.
 
     Args:
         fun: Objective from a pytree of parameters to a scalar, or one with a `curvature` of its

@@ -64,7 +64,7 @@ class StoredRuns:
     like: dict[str, Any] | None = None
 
     def parts(self) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
-        """Read the runs that have ended, part by part, in the order in which they did.
+        """The runs that have ended, part by part, in the order in which they did.
 
         Yields:
             The numbers of the runs of a part, and the runs, of NumPy arrays.
@@ -82,7 +82,7 @@ class StoredRuns:
     def load(self, *, partial: Literal[True]) -> tuple[np.ndarray, EscapeRuns]: ...
 
     def load(self, *, partial: bool = False) -> EscapeRuns | tuple[np.ndarray, EscapeRuns]:
-        """Read all runs, in their order, into memory.
+        """All runs in memory, in their order.
 
         Args:
             partial: Whether to be content with the runs that have ended and can be read. A warning
@@ -172,7 +172,7 @@ def escape_to_disk(
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = False,
 ) -> StoredRuns:
-    """Run an optimizer from `runs` random starts, in memory that does not grow with their number.
+    """Runs of an optimizer from random starts, in memory that does not grow with their number.
 
     What `escape` does, with starts drawn by `init` and results written to `folder`. Whatever
     interrupts it, the same call goes on where the newest checkpoint stands; after the end it

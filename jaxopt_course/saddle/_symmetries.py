@@ -16,7 +16,7 @@ from jaxopt_course._checks import check_arrays, check_matrix
 
 
 def rotation_null_space(factor: chex.Array) -> jax.Array:
-    """Return the tangents of `U -> U R`, R orthogonal, for objectives of `U U^T`.
+    """The tangents of `U -> U R`, R orthogonal, for objectives of `U U^T`.
 
     Args:
         factor: U, shape (d, r).
@@ -39,7 +39,7 @@ def rotation_null_space(factor: chex.Array) -> jax.Array:
 
 
 def change_of_basis_null_space(weights: tuple[chex.Array, ...]) -> tuple[jax.Array, ...]:
-    """Return the tangents of `W_k, W_{k+1} -> G W_k, W_{k+1} G^-1` for products `W_N ... W_1`.
+    """The tangents of `W_k, W_{k+1} -> G W_k, W_{k+1} G^-1` for products `W_N ... W_1`.
 
     Args:
         weights: `(W_1, ..., W_N)`, `W_k` of shape (width k, width k - 1).
@@ -80,7 +80,7 @@ def change_of_basis_null_space(weights: tuple[chex.Array, ...]) -> tuple[jax.Arr
 
 
 def rescaling_null_space(incoming: chex.Array, outgoing: chex.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the tangents of `w -> a w, v -> v / a` at each hidden unit, for ReLU and its like.
+    """The tangents of `w -> a w, v -> v / a` at each hidden unit, for ReLU and its like.
 
     For an activation with `h(a t) = a h(t)` for a > 0. A bias is one more incoming weight.
 

@@ -16,7 +16,7 @@ from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 def guaranteed_decrease(
     gradient_norm: Numeric, *, learning_rate: Numeric, smoothness: Numeric
 ) -> Numeric:
-    """Return `eta (1 - eta beta / 2) |g|**2`, by which a gradient step lowers f at least.
+    """The decrease `eta (1 - eta beta / 2) |g|**2`, which a gradient step reaches at least.
 
     Args:
         gradient_norm: |g| where the step starts.
@@ -47,7 +47,7 @@ def descent_lemma_gap(
     learning_rate: Numeric,
     smoothness: Numeric,
 ) -> Numeric:
-    """Return by how much a gradient step did better than the descent lemma promises.
+    """How much better a gradient step did than the descent lemma promises.
 
     Args:
         value: f(x).
@@ -81,7 +81,7 @@ def stationarity_iterations(
     epsilon: Numeric,
     learning_rate: Numeric | None = None,
 ) -> Numeric:
-    """Return the steps after which some gradient norm was at most epsilon.
+    """The steps after which some gradient norm was at most epsilon.
 
     Args:
         smoothness: beta.
@@ -113,7 +113,7 @@ def stationarity_iterations(
 def gradient_norm_bound(
     num_steps: Numeric, *, smoothness: Numeric, function_gap: Numeric
 ) -> Numeric:
-    """Return `sqrt(2 beta Delta / T)`, which the smallest of T gradient norms cannot exceed.
+    """The bound `sqrt(2 beta Delta / T)`, which the smallest of T gradient norms cannot exceed.
 
     Args:
         num_steps: T, steps of gradient descent with rate 1 / beta.
@@ -138,7 +138,7 @@ def gradient_norm_bound(
 
 @in_doubles
 def convex_value_bound(num_steps: Numeric, *, smoothness: Numeric, distance: Numeric) -> Numeric:
-    """Return `beta R**2 / (4 N + 2)`, the worst gap of gradient descent on a convex function.
+    """The worst gap of gradient descent on a convex function, `beta R**2 / (4 N + 2)`.
 
     The bound is tight: a Huber function attains it.
 
@@ -167,7 +167,7 @@ def convex_value_bound(num_steps: Numeric, *, smoothness: Numeric, distance: Num
 
 @in_doubles
 def second_order_threshold(*, hessian_lipschitz: Numeric, epsilon: Numeric) -> Numeric:
-    """Return `-sqrt(rho epsilon)`, above which curvature counts as not negative.
+    """The threshold `-sqrt(rho epsilon)`, above which curvature counts as not negative.
 
     A point with `|g| <= epsilon` and no Hessian eigenvalue below this is an epsilon-second-order
     stationary point.

@@ -18,7 +18,7 @@ def quadratic_escape_steps(
     start: Numeric,
     end: Numeric,
 ) -> Numeric:
-    """Return the steps in which a distance along negative curvature grows from start to end.
+    """The steps in which a distance along negative curvature grows from start to end.
 
     Args:
         learning_rate: eta.
@@ -48,7 +48,7 @@ def quadratic_escape_steps(
 def octopus_exit_ratio(
     *, learning_rate: Numeric, attraction: Numeric, repulsion: Numeric
 ) -> Numeric:
-    """Return how many times longer gradient descent needs for each next saddle of the octopus.
+    """How many times longer gradient descent needs for each next saddle of the octopus.
 
     A coordinate that waits shrinks by 1 - 2 eta L a step until its turn comes, after T steps, and
     must then grow back by 1 + 2 eta gamma, which takes `T ln(1 - 2 eta L) / -ln(1 + 2 eta gamma)`
@@ -93,7 +93,7 @@ def octopus_exit_ratio(
 
 @in_doubles
 def octopus_exit_ratio_bound(*, attraction: Numeric, repulsion: Numeric) -> Numeric:
-    """Return `(L + gamma) / gamma`, below which the theorem proves no ratio of exit times falls.
+    """The bound `(L + gamma) / gamma`, below which by the theorem no ratio of exit times falls.
 
     Args:
         attraction: L of `problems.octopus`.

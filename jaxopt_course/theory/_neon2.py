@@ -33,7 +33,7 @@ def neon2_parameters(
     dimension: Numeric,
     c: Numeric = 2.5,
 ) -> Neon2Parameters:
-    """Return the constants of deterministic Neon2, which finds curvature by gradients alone.
+    """The constants of deterministic Neon2, which finds curvature by gradients alone.
 
         T     = c**2 ln(d / p) sqrt(beta / delta), rounded up
         sigma = (d / p)**(-2 c) delta / (T**3 rho)

@@ -46,7 +46,7 @@ def perturbed_gd_parameters(
     dimension: Numeric,
     c: Numeric = 1.0,
 ) -> PerturbedGDParameters:
-    """Return the constants of perturbed gradient descent for a guaranteed result.
+    """The constants of perturbed gradient descent for a guaranteed result.
 
         chi = 3 max(ln(d beta Delta / (c epsilon**2 delta)), 4)
         eta = c / beta                          r       = sqrt(c) / chi**2 * epsilon / beta
@@ -107,7 +107,7 @@ def perturbed_gd_iterations(
     dimension: Numeric,
     c: Numeric = 1.0,
 ) -> Numeric:
-    """Return `chi**4 / c**3 * beta Delta / epsilon**2`, steps that perturbed GD needs at most.
+    """The most steps that perturbed GD needs: `chi**4 / c**3 * beta Delta / epsilon**2`.
 
     Every `interval` steps after a perturbation lower f by `function_threshold`, and every step with
     a large gradient by more than its share of that, so Delta is used up after this many. rho
@@ -179,7 +179,7 @@ def perturbed_agd_parameters(
     dimension: Numeric,
     c: Numeric = 1.0,
 ) -> PerturbedAGDParameters:
-    """Return the constants of perturbed accelerated gradient descent for a guaranteed result.
+    """The constants of perturbed accelerated gradient descent for a guaranteed result.
 
         kappa = beta / sqrt(rho epsilon)     chi = max(1, ln(d beta Delta / (rho epsilon delta)))
         eta   = 1 / (4 beta)                 theta = 1 / (4 sqrt(kappa))
@@ -245,7 +245,7 @@ def perturbed_agd_iterations(
     dimension: Numeric,
     c: Numeric = 1.0,
 ) -> Numeric:
-    """Return `chi**6 c**8 beta**(1/2) rho**(1/4) Delta / epsilon**(7/4)`, steps at most.
+    """The most steps: `chi**6 c**8 beta**(1/2) rho**(1/4) Delta / epsilon**(7/4)`.
 
     In every `interval` the Hamiltonian falls by `sqrt(epsilon**3 / rho) / (chi**5 c**7)`.
 

@@ -46,7 +46,7 @@ class QuadraticRate(NamedTuple):
 def gradient_descent_rate(
     *, strong_convexity: Numeric, smoothness: Numeric, tuned: bool = True
 ) -> QuadraticRate:
-    """Return gradient descent's parameters and rate, as the module's table has them.
+    """The parameters and rate of gradient descent, as the module's table has them.
 
     Args:
         strong_convexity: mu, the smallest curvature, positive.
@@ -74,7 +74,7 @@ def gradient_descent_rate(
 def nesterov_rate(
     *, strong_convexity: Numeric, smoothness: Numeric, tuned: bool = True
 ) -> QuadraticRate:
-    """Return the parameters and rate of Nesterov's method, as the module's table has them.
+    """The parameters and rate of Nesterov's method, as the module's table has them.
 
     Args:
         strong_convexity: mu, the smallest curvature, positive.
@@ -104,7 +104,7 @@ def nesterov_rate(
 
 @in_doubles
 def heavy_ball_rate(*, strong_convexity: Numeric, smoothness: Numeric) -> QuadraticRate:
-    """Return the best parameters and the rate of the heavy ball on quadratics.
+    """The best parameters and the rate of the heavy ball on quadratics.
 
     No first-order method does better on all of them. On other strongly convex functions the same
     parameters may cycle for ever (Lessard, Recht and Packard, section 4.6).
@@ -138,7 +138,7 @@ def recursion_factor(
     decay: Numeric = 0.0,
     lookahead: bool = False,
 ) -> Numeric:
-    """Return the asymptotic factor a step along an eigenvector, for any parameters.
+    """The asymptotic factor a step along an eigenvector, for any parameters.
 
     Args:
         curvature: lambda, of any sign and shape; a negative one tells how fast a saddle is left.
@@ -170,7 +170,7 @@ def recursion_factor(
 
 @in_doubles
 def linear_iterations(rate: Numeric, *, accuracy: Numeric) -> Numeric:
-    """Return `ln(accuracy) / ln(rate)` rounded up: steps until `rate**t <= accuracy`.
+    """The steps until `rate**t <= accuracy`: `ln(accuracy) / ln(rate)` rounded up.
 
     Args:
         rate: Factor a step, in (0, 1).

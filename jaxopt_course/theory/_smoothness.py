@@ -24,7 +24,7 @@ def estimate_smoothness(
     key: chex.PRNGKey,
     tolerance: float = 1e-3,
 ) -> jax.Array:
-    """Return the largest |eigenvalue| of the Hessian of `fun` at `x`.
+    """The largest |eigenvalue| of the Hessian of `fun` at `x`.
 
     Both ends of the spectrum are found by one Lanczos run; no matrix is formed. The result
     is the smoothness at `x` only: a learning rate of 1 / beta descends as long as the curvature

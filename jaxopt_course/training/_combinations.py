@@ -26,7 +26,7 @@ class Grid(NamedTuple):
 
 
 def grid(keys: jax.Array, **hyperparams: Sequence[float]) -> Grid:
-    """Combine every value of every hyperparameter with every key.
+    """Every value of every hyperparameter, combined with every key.
 
     Args:
         keys: Typed keys, shape `(n,)`.

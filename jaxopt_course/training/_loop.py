@@ -64,7 +64,7 @@ cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return 1 for every example whose largest output is that of its label, else 0."""
+    """For every example 1 if its largest output is that of its label, else 0."""
     check_real_array("outputs", outputs)
     check_real_array("labels", labels)
     if outputs.shape[:-1] != labels.shape or not outputs.shape or not outputs.shape[-1]:
@@ -76,7 +76,7 @@ def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 class Fit(NamedTuple):
-    """What training gave.
+    """The result of a training.
 
     Attributes:
         runs: Where every run ended.
@@ -126,7 +126,7 @@ def fit(
     callback: Callable[[Epochs], Any] | None = None,
     progress: bool = False,
 ) -> Fit:
-    """Train a network from every key.
+    """A network trained from every key.
 
     The epoch is compiled once for given shapes, lanes, and what network, optimizer, loss and
     metrics compute, whatever objects they are; a second call compiles nothing, unless the epochs

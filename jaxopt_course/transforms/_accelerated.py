@@ -72,7 +72,7 @@ def perturbed_accelerated_gradient_descent(
     interval: chex.Numeric,
     key: jax.Array,
 ) -> optax.GradientTransformationExtraArgs:
-    """Minimise by the module's formula.
+    """Perturbed accelerated gradient descent, the formula of the module.
 
     The parameters are x, so every step takes a second gradient, at y; `update` needs `params` and
     `value_fn`, as `optax.lbfgs` does. The gradient at x is `grad` if given, else the updates.

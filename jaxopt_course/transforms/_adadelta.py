@@ -62,7 +62,7 @@ def scale_by_adadelta(
     update_average: str = "elementwise",
     accumulator_dtype: Any = None,
 ) -> optax.GradientTransformation:
-    """Replace the gradient by `-dx`, the formula of the module; a sign flip must follow.
+    """AdaDelta's `-dx` in place of the gradient, as in the module; a sign flip must follow.
 
     Args:
         rho: Share of the averages that survives a step, in [0, 1). The paper has 0.95.

@@ -53,7 +53,7 @@ def scale_by_adagrad(
     exponent: chex.Numeric = -0.5,
     accumulator_dtype: Any = None,
 ) -> optax.GradientTransformation:
-    """Divide the gradient by the root of the sum of its squares, the formula of the module.
+    """The gradient over the root of the sum of its squares, the formula of the module.
 
     `optax.scale_by_rss` starts the sum at 0.1, so that gradients much below 0.3 are not adapted
     to for a long time; here it starts at the paper's 0.

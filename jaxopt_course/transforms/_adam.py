@@ -67,7 +67,7 @@ def scale_by_adam(
     bias_correction: bool = True,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformation:
-    """Replace the gradient by Adam's direction, the formula of the module without the rate.
+    """Adam's direction in place of the gradient, the formula of the module without the rate.
 
     All arithmetic is in at least float32, so that a zero gradient in float16 gives a zero step
     where `optax.scale_by_adam`, whose 1e-8 rounds to nothing, gives NaN.

@@ -39,7 +39,7 @@ class ClipState(NamedTuple):
 
 
 def clip_by_value(max_delta: chex.Numeric) -> optax.GradientTransformation:
-    """Clip every entry to `[-max_delta, max_delta]`.
+    """Clipping of every entry to `[-max_delta, max_delta]`.
 
     Args:
         max_delta: Largest magnitude of an entry, > 0.
@@ -76,7 +76,7 @@ def clip_by_value(max_delta: chex.Numeric) -> optax.GradientTransformation:
 
 
 def clip_by_global_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
-    """Shorten the updates to Euclidean norm `max_norm`, taken over all leaves together.
+    """Clipping of the updates to Euclidean norm `max_norm`, taken over all leaves together.
 
     Args:
         max_norm: Largest norm, > 0.
@@ -107,7 +107,7 @@ def clip_by_global_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
 
 
 def clip_by_leaf_norm(max_norm: chex.Numeric) -> optax.GradientTransformation:
-    """Shorten every leaf of the updates to Euclidean norm `max_norm`, each by itself.
+    """Clipping of every leaf of the updates to Euclidean norm `max_norm`, each by itself.
 
     Args:
         max_norm: Largest norm of a leaf, > 0.

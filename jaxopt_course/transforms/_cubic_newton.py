@@ -38,7 +38,7 @@ from jaxopt_course.transforms._second_order import (
 
 
 class CubicNewtonState(NamedTuple):
-    """What the last step met and promised.
+    """What the last step of cubic Newton met and promised.
 
     Attributes:
         min_eigenvalue: Scalar; the smallest eigenvalue of H, or of its projection, at the point
@@ -59,7 +59,7 @@ def scale_by_cubic_newton(
     subspace_size: int | None = None,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Replace the updates g by -s, s the minimiser of the cubic model: the module's formula.
+    """The negated minimiser of the cubic model in place of the updates, as in the module.
 
     `update` needs `params` and `value_fn`, as `optax.lbfgs` does.
 
@@ -131,7 +131,7 @@ def cubic_newton(
     subspace_size: int | None = None,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Step to the minimiser of the cubic model: the formula of the module.
+    """Cubic Newton: steps to the minimiser of the cubic model, the formula of the module.
 
     Args:
         hessian_lipschitz: M, as in `scale_by_cubic_newton`, like all that follow the rate.

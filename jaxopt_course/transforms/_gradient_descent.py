@@ -32,7 +32,7 @@ class LearningRateState(NamedTuple):
 def scale_by_learning_rate(
     learning_rate: optax.ScalarOrSchedule, *, flip_sign: bool = True
 ) -> optax.GradientTransformation:
-    """Multiply the updates by `-learning_rate`, the last link of every complete optimizer.
+    """The updates times `-learning_rate`, the last link of every complete optimizer.
 
     The product is taken in at least float32 and rounded once to the dtype of the update.
     `optax.scale_by_learning_rate(None)`, and with it optax's default AdaDelta, returns the updates
@@ -98,7 +98,7 @@ def scale_by_learning_rate(
 def gradient_descent(
     learning_rate: optax.ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:
-    """Step against the gradient: the formula of the module.
+    """Gradient descent: steps against the gradient, the formula of the module.
 
     Args:
         learning_rate: A number >= 0 or a schedule, see `scale_by_learning_rate`.

@@ -77,7 +77,7 @@ class StepVelocityState(NamedTuple):
 def scale_by_heavy_ball(
     decay: chex.Numeric = 0.9, *, accumulator_dtype: Any = None
 ) -> optax.GradientTransformation:
-    """Replace the gradient by the negative velocity, the formula of the module.
+    """The negative velocity in place of the gradient, the formula of the module.
 
     The velocity has the lecture's sign, `v = decay * v - gradient`; the update is `-v`, so that
     a learning rate with its sign flip follows, as after any gradient. `optax.trace` keeps `-v`.
@@ -157,7 +157,7 @@ def heavy_ball(
 def scale_by_nesterov(
     decay: chex.Numeric = 0.9, *, accumulator_dtype: Any = None
 ) -> optax.GradientTransformation:
-    """Replace the gradient by Nesterov's direction `g - decay * v` with `v = decay * v - g`.
+    """Nesterov's `g - decay * v` with `v = decay * v - g`, in place of the gradient.
 
     Args:
         decay: Share of the velocity that survives a step, in [0, 1).
@@ -249,7 +249,7 @@ def nesterov(
 def nesterov_eval_params(
     state: optax.OptState, params: optax.Params, *, learning_rate: chex.Numeric = 1.0
 ) -> optax.Params:
-    """Give the iterate `x` at which to evaluate, from the look-ahead point `y` that is trained.
+    """The iterate `x` at which to evaluate, from the look-ahead point `y` that is trained.
 
         x = params - learning_rate * look_ahead
 

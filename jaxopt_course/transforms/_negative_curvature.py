@@ -81,7 +81,7 @@ def escape_negative_curvature(
     subspace_size: int | None = None,
     max_restarts: int = 5,
 ) -> optax.GradientTransformationExtraArgs:
-    """Move along the most negative eigenvector of the Hessian where the gradient is small.
+    """Moves along the most negative eigenvector of the Hessian where the gradient is small.
 
     Put it last in a chain, after the learning rate of any optimizer. `update` needs `params` and
     `value_fn`, as `optax.lbfgs` does; the gradient is `grad` if given, else that of `value_fn`.

@@ -34,7 +34,7 @@ def neon2(
     end_radius: chex.Numeric,
     num_steps: chex.Numeric,
 ) -> optax.GradientTransformationExtraArgs:
-    """Move along negative curvature that gradients alone reveal, where the gradient is small.
+    """Moves along negative curvature that gradients alone reveal, where the gradient is small.
 
     As `escape_negative_curvature`, for objectives of which only gradients are to be had: the
     direction is found by the module's recursion, in at most `num_steps` gradients, and one more

@@ -58,7 +58,7 @@ def scale_by_newton(
     cg_tolerance: chex.Numeric | None = None,
     max_cg_steps: chex.Numeric = _MAX_CG_STEPS,
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiply the updates by (H + damping I)^{-1}: the module's formula.
+    """The updates times (H + damping I)^{-1}, the formula of the module.
 
     `update` needs `params` and `value_fn`, as `optax.lbfgs` does. Solver "eigh" forms the n x n
     Hessian of all parameters together, with n products, and is for n up to about 2,000; directions
@@ -130,7 +130,7 @@ def newton(
     cg_tolerance: chex.Numeric | None = None,
     max_cg_steps: chex.Numeric = _MAX_CG_STEPS,
 ) -> optax.GradientTransformationExtraArgs:
-    """Step to the stationary point of the quadratic model: the formula of the module.
+    """Newton's method: steps to the stationary point of the quadratic model, as in the module.
 
     Args:
         learning_rate: A number >= 0 or a schedule; 1 is the full step.

@@ -46,7 +46,7 @@ def inject_noise(
     *,
     distribution: Literal["sphere", "ball", "gaussian"] = "sphere",
 ) -> optax.GradientTransformation:
-    """Add fresh noise to the updates at every step.
+    """Fresh noise on the updates at every step.
 
     Args:
         scale: Length of the noise: its norm ("sphere"), its largest norm ("ball") or its standard

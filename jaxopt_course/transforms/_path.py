@@ -58,7 +58,7 @@ def path(
     every: int = 1,
     observe: Mapping[str, Observable] | None = None,
 ) -> Path:
-    """Run an optimizer from `start`, and keep what is observed along its path.
+    """The path of an optimizer from `start`, and what is observed along it.
 
     The steps are a loop within the compiled program: memory grows with the observations, not with
     the steps. Values and gradient norms cost nothing beside the steps.

@@ -50,7 +50,7 @@ def perturb_at_saddle(
     interval: chex.Numeric,
     key: jax.Array,
 ) -> optax.GradientTransformationExtraArgs:
-    """Add noise from a ball to the updates when the gradient is small.
+    """Noise from a ball on the updates where the gradient is small.
 
     Put it last in a chain, behind the learning rate, so that `radius` is a distance between
     parameters. The gradient whose norm is compared is the extra argument `grad` where `update` gets

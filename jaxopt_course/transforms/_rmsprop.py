@@ -93,7 +93,7 @@ def scale_by_rmsprop(
     exponent: chex.Numeric = -0.5,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformation:
-    """Divide the gradient by the root of its averaged squares, the formula of the module.
+    """The gradient over the root of its averaged squares, the formula of the module.
 
     Args:
         decay: Share of the average that survives a step, in [0, 1), and not 0 if `centered`.

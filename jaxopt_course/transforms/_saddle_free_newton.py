@@ -36,7 +36,7 @@ from jaxopt_course.transforms._second_order import (
 
 
 class SaddleFreeNewtonState(NamedTuple):
-    """What the last step met.
+    """What the last step of saddle-free Newton met.
 
     Attributes:
         min_eigenvalue: Scalar; the smallest eigenvalue of H, or of its projection, at the point
@@ -53,7 +53,7 @@ def scale_by_saddle_free_newton(
     subspace_size: int | None = None,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiply the updates by (|H| + damping I)^{-1}: the module's formula.
+    """The updates times (|H| + damping I)^{-1}, the formula of the module.
 
     `update` needs `params` and `value_fn`, as `optax.lbfgs` does. Directions in which |H| + damping
     I is singular to working precision get no step.
@@ -116,7 +116,7 @@ def saddle_free_newton(
     subspace_size: int | None = None,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Step by the saddle-free Newton direction: the formula of the module.
+    """Saddle-free Newton: steps by `|H|^-1 g`, the formula of the module.
 
     Args:
         learning_rate: A number >= 0 or a schedule; 1 is the full step.

@@ -33,7 +33,7 @@ def make_step(
     has_aux: bool = False,
     donate: bool = True,
 ) -> Callable[..., tuple[Any, ...]]:
-    """Compile one step of `optimizer` on `fun`.
+    """One compiled step of `optimizer` on `fun`, for a loop of one's own.
 
     The optimizer is given what any optimizer may ask for, as `optax.lbfgs` is:
     `update(grads, state, params, value=value, grad=grads, value_fn=value_fn)`.
@@ -103,7 +103,7 @@ def _unshare(trees: Any) -> Any:
 
 
 def flatten_by_dtype(params: Any) -> tuple[dict[str, jax.Array], Callable[[Any], Any]]:
-    """Join the leaves of `params` to one vector a dtype.
+    """The leaves of `params`, joined to one vector a dtype.
 
     For rules that treat every entry alike, as all of the first-order rules here do and
     `clip_by_global_norm`; not for `clip_by_leaf_norm`, masks and groups, which then see other

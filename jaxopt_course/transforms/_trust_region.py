@@ -69,7 +69,7 @@ def trust_region(
     subspace_size: int | None = None,
     key: jax.Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Minimise by the module's formula.
+    """Newton's method within a trust region, the formula of the module.
 
     This is a complete optimizer: a learning rate after it would falsify the ratio that its radius
     is steered by. A rejected trial returns zero updates. `update` needs `params` and `value_fn`, as

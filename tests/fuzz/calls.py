@@ -510,6 +510,7 @@ ARGUMENTS: dict[str, Kind] = {
     ),
     "outputs": real_arrays(lambda: jnp.ones((3, 2)), None, 3),
     # Observables and pictures.
+    "losses": functions(lambda x: x).but(None),
     "origin": Kind(
         lambda: jnp.ones(3),
         ("x", object(), jnp.ones(3, int), {"a": "b"}, HALF, True, None, {}),

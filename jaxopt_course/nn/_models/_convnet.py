@@ -40,7 +40,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 class ConvNet(nnx.Module):
-    """Convolutions 3 x 3, each followed by a 2 x 2 maximum, then a linear readout.
+    """A network of 3 x 3 convolutions, each before a 2 x 2 maximum, then a linear readout.
 
     Attributes:
         blocks: The convolutional layers in order.

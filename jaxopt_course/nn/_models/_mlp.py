@@ -24,7 +24,7 @@ from jaxopt_course.nn._models._blocks import (
 
 
 class MLP(nnx.Module):
-    """Fully connected network: linear, normalization, activation, dropout; the last layer linear.
+    """A fully connected network: linear, normalization, activation, dropout; the last layer linear.
 
     Attributes:
         blocks: The layers in order, so that a caller can walk through them and look at each

@@ -74,7 +74,7 @@ class ResidualBlock(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """CIFAR ResNet of depth 6 n + 2.
+    """The residual network for CIFAR, of depth 6 n + 2.
 
     Attributes:
         stem: First convolution.

@@ -43,7 +43,7 @@ batch_norm = functools.partial(BatchNorm, epsilon=1e-3)
 
 
 class VGG16(nnx.Module):
-    """VGG-16 for small images.
+    """The VGG-16 network, for small images.
 
     Attributes:
         stages: The convolutional blocks, a list a resolution.

@@ -27,7 +27,7 @@ from jaxopt_course.nn._normalization._statistics import Moments
 
 
 class BatchNorm(Normalization):
-    """Normalize each feature over the batch, as the module's formula says.
+    """Batch normalization: each feature over the batch, as the module's formula says.
 
     A drop-in for `flax.nnx.BatchNorm`. A batch in which nothing counts (all masked) is normalized
     by the running averages and leaves them as they are.

@@ -55,7 +55,7 @@ def batch_norm_backward(
     epsilon: float = 1e-5,
     axis: int = -1,
 ) -> BatchNormGradients:
-    """Carry a gradient back through batch normalization, by the module's formulas.
+    """The gradient carried back through batch normalization, by the module's formulas.
 
     Automatic differentiation of `BatchNorm` gives the same numbers; this is for reading and for
     checking it.

@@ -28,7 +28,7 @@ from jaxopt_course.nn._normalization._base import Normalization, Options, canoni
 
 
 class LayerNorm(Normalization):
-    """Normalize over the features of each example: a drop-in for `flax.nnx.LayerNorm`.
+    """Layer normalization over the features of each example: a drop-in for `flax.nnx.LayerNorm`.
 
     Args:
         num_features: Number of features.
@@ -78,7 +78,7 @@ class LayerNorm(Normalization):
 
 
 class InstanceNorm(Normalization):
-    """Normalize each feature over the positions of each example, as `flax.nnx.InstanceNorm`.
+    """Instance normalization over the positions of each example, as `flax.nnx.InstanceNorm`.
 
     Args:
         num_features: Number of features.
@@ -134,7 +134,7 @@ class InstanceNorm(Normalization):
 
 
 class GroupNorm(Normalization):
-    """Normalize groups of features over the positions of each example, as `flax.nnx.GroupNorm`.
+    """Group normalization over the positions of each example, as `flax.nnx.GroupNorm`.
 
     Args:
         num_features: Number of features, on the last axis.

@@ -36,7 +36,7 @@ _KERNELS = nnx.PathContains("kernel")
 
 
 class WeightNorm(nnx.Module):
-    """Normalize the weights of a layer: a drop-in for `flax.nnx.WeightNorm`.
+    """Weight normalization of a layer: a drop-in for `flax.nnx.WeightNorm`.
 
     Unlike flax's it leaves the layer's function as it was when it is wrapped, and its own weights v
     as they are when it is called. The scales are parameters.
