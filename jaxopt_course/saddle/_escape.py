@@ -16,7 +16,7 @@ Jin, Ge, Netrapalli, Kakade and Jordan (2017), https://arxiv.org/abs/1703.00887.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import chex
 import flax.struct
@@ -35,6 +35,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_traced,
 )
+from jaxopt_course._dataset import dataset, flags
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
@@ -57,6 +58,9 @@ from jaxopt_course.saddle._escape_program import (
 )
 from jaxopt_course.saddle._escape_program import Stop as Stop
 from jaxopt_course.transforms._protocol import check_rule, is_optimizer
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @flax.struct.dataclass
@@ -104,6 +108,33 @@ class EscapeRuns:
         """How many runs ended for which reason, by the names of `Stop`, those that occur."""
         reasons = np.asarray(self.reason)
         return {stop.name: int(np.sum(reasons == stop)) for stop in Stop if stop in reasons}
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The runs as a dataset, which needs the extra `xarray`.
+
+        Dimensions are `run`, and for what was recorded `step`, with the numbers of the steps.
+        Recorded variables are called `recorded_value` and so on, `recorded_observed.<name>` what
+        was observed; parameters are a variable a leaf.
+        The attributes of `reason` say what its integers mean.
+
+        Raises:
+            ModuleNotFoundError: If xarray is not installed.
+
+        Example:
+            >>> sgd, starts = optax.sgd(0.1), jnp.array([1.0, 0.5])
+            >>> runs = escape(lambda x: x**2, sgd, starts, max_steps=20, record_every=10)
+            >>> data = runs.to_xarray()
+            >>> dict(data.sizes), data.recorded_value.sel(step=10).dims
+            ({'run': 2, 'step': 3}, ('run',))
+        """
+        ended = ("value", "gradient_norm", "steps", "reason", "params")
+        variables: dict[str, Any] = {name: (("run",), getattr(self, name)) for name in ended}
+        coords = {}
+        if self.record is not None:
+            coords["step"] = np.asarray(self.record.step)
+            for name in ("value", "gradient_norm", "min_eigenvalue", "params", "observed"):
+                variables[f"recorded_{name}"] = (("run", "step"), getattr(self.record, name))
+        return dataset(variables, coords=coords, attrs={"reason": flags(Stop)})
 
 
 @preemption.watched_with("checkpoint")

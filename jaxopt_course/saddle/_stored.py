@@ -8,10 +8,11 @@ Run `i` of a key starts at `init(a)` and draws its noise from `b`, where `a, b` 
 import dataclasses
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import chex
 import jax
@@ -42,12 +43,16 @@ from jaxopt_course.saddle._escape_program import (
     Objective,
     Optimizer,
     Start,
+    Stop,
     about,
     default_lanes,
     key_for,
     trace_program,
 )
 from jaxopt_course.transforms._protocol import check_rule, is_optimizer
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,36 @@ class StoredRuns:
                 stacklevel=2,
             )
         return numbers, runs
+
+    def counts(self) -> dict[str, int]:
+        """How many of the runs that have ended did so for which reason, by the names of `Stop`.
+
+        Read part by part, in memory that does not grow with the runs.
+
+        Raises:
+            FileNotFoundError: If the folder holds no checkpoint.
+            ValueError: If a part is damaged.
+        """
+        found = sum((Counter(runs.counts()) for _, runs in self.parts()), Counter())
+        return {stop.name: found[stop.name] for stop in Stop if found[stop.name]}
+
+    def to_xarray(self, *, partial: bool = False) -> "xarray.Dataset":
+        """The runs as a dataset, as `EscapeRuns.to_xarray` makes it, with their numbers as `run`.
+
+        Args:
+            partial: As in `load`.
+
+        Raises:
+            FileNotFoundError: As `load`.
+            ValueError: As `load`.
+            ModuleNotFoundError: If xarray is not installed.
+        """
+        if not partial:
+            runs = self.load()
+            numbers = np.arange(runs.steps.size)
+        else:
+            numbers, runs = self.load(partial=True)
+        return runs.to_xarray().assign_coords(run=numbers)
 
     def _parts(self, *, partial: bool) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
         for rows in stored_parts(self.folder, self.like, partial=partial):

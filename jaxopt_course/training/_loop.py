@@ -17,7 +17,7 @@ number of devices, not on whether it was interrupted and resumed.
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ from jaxopt_course._checks import (
     is_key,
     is_traced,
 )
+from jaxopt_course._dataset import dataset
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._meshes import within_any_mesh
@@ -59,6 +60,9 @@ from jaxopt_course.training._program import (
 )
 from jaxopt_course.training._starts import Fresh, as_runs
 from jaxopt_course.transforms._protocol import check_rule
+
+if TYPE_CHECKING:
+    import xarray
 
 cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
@@ -94,6 +98,24 @@ class Fit(NamedTuple):
     history: dict[str, np.ndarray]
     apply: Callable[..., Any]
     observed: dict[str, Any]
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The history as a dataset, which needs the extra `xarray`.
+
+        Dimensions are `run` and `epoch`, counted from 1; of every run also its `steps` and whether
+        it `diverged`. What was observed is called `observed.<name>` and has the dimension
+        `observation` in place of the epochs.
+
+        Raises:
+            ModuleNotFoundError: If xarray is not installed.
+        """
+        variables: dict[str, Any] = {
+            name: (("run", "epoch"), values) for name, values in self.history.items()
+        }
+        epochs = next(iter(self.history.values())).shape[1]
+        variables |= {name: (("run",), getattr(self.runs, name)) for name in ("steps", "diverged")}
+        variables["observed"] = (("run", "observation"), self.observed)
+        return dataset(variables, coords={"epoch": np.arange(1, epochs + 1)})
 
 
 @preemption.watched_with("checkpoint")

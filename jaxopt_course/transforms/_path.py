@@ -8,10 +8,11 @@ length, as a pure function, to be compiled, mapped and differentiated by the cal
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxopt_course import _observe
@@ -24,9 +25,13 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_key,
 )
+from jaxopt_course._dataset import dataset
 from jaxopt_course._observe import Observable
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import adapt
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class Path(NamedTuple):
@@ -47,6 +52,29 @@ class Path(NamedTuple):
     observed: dict[str, Any]
     params: Any
     state: Any
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """What was seen along the path as a dataset, which needs the extra `xarray`.
+
+        The dimension is `step`, with the steps that had been taken, before it `run` where paths
+        were mapped over. What was observed has its own names, a variable a leaf.
+
+        Raises:
+            ModuleNotFoundError: If xarray is not installed.
+
+        Example:
+            >>> found = path(lambda x: x @ x, optax.sgd(0.1), jnp.ones(2), 6, every=3)
+            >>> data = found.to_xarray()
+            >>> data.params.dims, data.step.values.tolist()
+            (('step', 'params_dim_0'), [0, 3, 6])
+        """
+        dims = ("run",) * (jnp.ndim(self.steps) - 1) + ("step",)
+        steps = np.asarray(self.steps)
+        variables = {"value": self.value, "gradient_norm": self.gradient_norm} | self.observed
+        return dataset(
+            {name: (dims, values) for name, values in variables.items()},
+            coords={"step": steps.reshape(-1, steps.shape[-1])[0]},
+        )
 
 
 def path(
