@@ -26,7 +26,11 @@ STREAMS = (
     "null space",  # saddle.classify(order=4): starts of the searches along flat directions
     "runs",  # saddle.escape_to_disk: starts and keys of the runs
     "observables",  # observables.step_radius and the like: first directions
-    "minibatches",  # training.fit: order and augmentation of the examples
+    "model",  # training.fit: the network that it builds
+    "optimizer",  # and the optimizer, where that is made of a key
+    "minibatches",  # and order and augmentation of the examples
+    "lsuv",  # nn.lsuv: orthogonal kernels
+    "problem",  # problems with a key: bases, measurements, examples
 )
 """The streams and who draws from them."""
 

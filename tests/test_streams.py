@@ -1,5 +1,6 @@
 """What the library draws is independent of what its user draws from the same keys."""
 
+import inspect
 from functools import partial
 
 import jax
@@ -9,8 +10,9 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxopt_course import problems, transforms
+from jaxopt_course import problems, training, transforms
 from jaxopt_course._streams import STREAMS, constant, stream
+from jaxopt_course.nn import FunctionalView, lsuv
 
 RUNS = 100
 KEY = jax.random.key(0)
@@ -125,6 +127,78 @@ def test_streams_are_independent_of_each_other_and_of_their_user(implementation)
     mean = np.einsum("rad,rbd->ab", rows, rows) / len(keys)
     deviation = (size * len(keys)) ** -0.5
     assert np.abs(mean - np.eye(len(mean))).max() < 5 * deviation
+
+
+def users_draws(key, size):
+    """Draws that a user may have made of a key, `(4, size)`."""
+    own = jnp.stack([key, *jax.random.split(key, 3)])
+    return jax.vmap(lambda k: jax.random.normal(k, (size,)))(own)
+
+
+def check_independent_of_their_user(drawn, keys):
+    size = drawn.shape[-1]
+    users = np.asarray(jax.jit(jax.vmap(partial(users_draws, size=size)))(keys))
+    mean = (unit(users) * unit(np.asarray(drawn))[:, None]).sum(axis=-1).mean(axis=0)
+    assert np.abs(mean).max() < 5 / (size * len(keys)) ** 0.5
+
+
+def test_a_network_that_fit_builds_is_independent_of_what_its_user_draws():
+    keys = jax.random.split(jax.random.key(3), RUNS)
+
+    def build(key):
+        params = {"w": jax.random.normal(key, (SIZE, 1))}
+        return FunctionalView(lambda p, s, x, train=False: (x @ p["w"], s), params, {})
+
+    def made_of_a_key(key):
+        """Adds what it draws of its key, and takes no step."""
+        return optax.GradientTransformation(
+            lambda params: {"drawn": jax.random.normal(key, (SIZE,))},
+            lambda updates, state, params=None: (jax.tree.map(jnp.zeros_like, updates), state),
+        )
+
+    data = np.zeros((4, SIZE), np.float32), np.zeros((4, 1), np.float32)
+    squares = lambda outputs, labels: jnp.sum((outputs - labels) ** 2, axis=-1)  # noqa: E731
+    options = {"epochs": 1, "batch_size": 4, "loss": squares, "metrics": {}}
+    fitted = training.fit(build, made_of_a_key, data, keys, **options)
+    check_independent_of_their_user(fitted.runs.params["w"][..., 0], keys)
+    check_independent_of_their_user(fitted.runs.opt_state["drawn"], keys)
+
+
+def test_kernels_of_lsuv_are_independent_of_what_their_user_draws():
+    keys = jax.random.split(jax.random.key(4), RUNS)
+
+    @jax.jit
+    @jax.vmap
+    def kernel(key):
+        layer = nnx.Linear(SIZE, 1, rngs=nnx.Rngs(0))
+        lsuv(layer, jnp.eye(SIZE), key=key)
+        return layer.kernel[...][:, 0]
+
+    check_independent_of_their_user(kernel(keys), keys)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problems_draw_nothing_of_keys_that_their_user_can_reach(name, monkeypatch):
+    *arguments, keywords = PROBLEMS[name]
+    make = getattr(problems, name)
+    if "key" not in inspect.signature(make).parameters:
+        return
+    key, met = jax.random.key(5), []
+
+    def spy(draw):
+        def spied(key, *args, **kwargs):
+            met.append(tuple(jax.random.key_data(key).tolist()))
+            return draw(key, *args, **kwargs)
+
+        return spied
+
+    for sampler in ("normal", "uniform"):
+        monkeypatch.setattr(jax.random, sampler, spy(getattr(jax.random, sampler)))
+    make(*arguments, **(keywords | {"key": key}))
+    reachable = [key, *jax.random.split(key, 4)]
+    reachable += [below for k in reachable for below in jax.random.split(k, 4)]
+    assert met
+    assert not {tuple(jax.random.key_data(k).tolist()) for k in reachable} & set(met)
 
 
 def test_a_stream_is_of_the_type_of_its_key():

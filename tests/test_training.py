@@ -39,7 +39,7 @@ def test_fit_is_the_plain_loop_over_batches():
     inputs, labels = spirals()
     fitted = training.fit(plain_network, ADAM, (inputs, labels), keys()[:1], **OPTIONS)
     key = keys()[0]
-    apply, params, state = functional_view(plain_network(jax.random.fold_in(key, 0)))
+    apply, params, state = functional_view(plain_network(stream(key, "model")))
     opt_state = ADAM.init(params)
 
     @jax.jit

@@ -33,6 +33,7 @@ from jaxopt_course._checks import (
     check_one_of,
     to_sizes,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.nn._activations import Activation, check_activation, gain
 from jaxopt_course.nn._arguments import check_axes, check_module
 from jaxopt_course.nn._normalization._statistics import moments
@@ -274,13 +275,14 @@ def lsuv(
     check_callable(layer_filter=layer_filter, optional=True)
     wanted = layer_filter or (lambda module: isinstance(getattr(module, "kernel", None), nnx.Param))
     starts: list[LayerStart] = []
+    own = None if key is None else stream(key, "lsuv")
 
     def initialize_and_call(layer, path, *args, **kwargs):
         bias = getattr(layer, "bias", None)
-        if key is not None:
+        if own is not None:
             shape, dtype = layer.kernel.shape, layer.kernel.dtype
             draw = _in_float32(jax.nn.initializers.orthogonal())
-            layer.kernel.set_value(draw(jax.random.fold_in(key, len(starts)), shape, dtype))
+            layer.kernel.set_value(draw(jax.random.fold_in(own, len(starts)), shape, dtype))
         if bias is not None:
             bias.set_value(jnp.zeros_like(bias[...]))
         mean, variance = _output_moments(layer(*args, **kwargs), centred=bias is not None)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_key, check_non_negative, check_number, check_positive
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import Problem, check_shape, random_start
 from jaxopt_course.problems._quadratic import random_orthogonal
 from jaxopt_course.problems._spectra import check_low_rank, minimum_with_hessian, origin
@@ -80,7 +81,7 @@ def matrix_completion(
     if not 0 < sampling_probability <= 1:
         raise ValueError(f"sampling_probability must lie in (0, 1], got {sampling_probability}")
     check_key(key=key)
-    basis_key, sampling_key = jax.random.split(key)
+    basis_key, sampling_key = jax.random.split(stream(key, "problem"))
     factor = random_orthogonal(basis_key, dimension)[:, :rank] * np.sqrt(spectrum)
     draws = np.asarray(jax.random.uniform(sampling_key, (dimension, dimension), jnp.float32))
     upper = np.triu(draws < sampling_probability)

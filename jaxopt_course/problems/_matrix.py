@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_integer, check_key, check_positive, to_sizes
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._networks import linear_network
 from jaxopt_course.problems._problem import (
     Kind,
@@ -88,7 +89,7 @@ def symmetric_factorization(
     basis = np.eye(dimension)
     if key is not None:
         check_key(key=key)
-        basis = random_orthogonal(key, dimension)
+        basis = random_orthogonal(stream(key, "problem"), dimension)
     matrix = (basis * spectrum) @ basis.T
     shape = (dimension, rank)
     name = f"symmetric-factorization-{dimension}-{rank}"

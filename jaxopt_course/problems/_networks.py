@@ -36,6 +36,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     to_sizes,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import Kind, KnownPoint, Problem
 from jaxopt_course.problems._quadratic import random_orthogonal
 from jaxopt_course.problems._spectra import check_spectrum, known_subsets
@@ -178,7 +179,7 @@ def _singular_vectors(
     if key is None:
         return np.eye(rows)[:, :smaller], np.eye(columns)[:, :smaller]
     check_key(key=key)
-    left_key, right_key = jax.random.split(key)
+    left_key, right_key = jax.random.split(stream(key, "problem"))
     left, right = random_orthogonal(left_key, rows), random_orthogonal(right_key, columns)
     return left[:, :smaller], right[:, :smaller]
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_key, to_doubles
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -75,7 +76,7 @@ def quadratic(
 
     else:
         check_key(key=key)
-        basis = random_orthogonal(key, spectrum.size)
+        basis = random_orthogonal(stream(key, "problem"), spectrum.size)
         hessian = (basis * spectrum) @ basis.T
 
         def apply_hessian(x):

@@ -44,6 +44,7 @@ from jaxopt_course._checks import (
     check_non_negative,
     to_doubles,
 )
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -94,7 +95,7 @@ def quadratic_network(
     basis = np.eye(dimension)
     if key is not None:
         check_key(key=key)
-        basis = random_orthogonal(key, dimension)
+        basis = random_orthogonal(stream(key, "problem"), dimension)
     matrix = (basis * spectrum) @ basis.T
     shape = (num_hidden, dimension)
     rank = min(shape)

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_count, check_key, check_positive
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -79,7 +80,7 @@ def matrix_sensing(
     spectrum, columns = check_low_rank(eigenvalues, dimension, rank)
     check_count(num_measurements=num_measurements)
     check_key(key=key)
-    basis_key, measurement_key = jax.random.split(key)
+    basis_key, measurement_key = jax.random.split(stream(key, "problem"))
     factor = np.zeros((dimension, columns))
     factor[:, : spectrum.size] = random_orthogonal(basis_key, dimension)[:, : spectrum.size]
     factor[:, : spectrum.size] *= np.sqrt(spectrum)

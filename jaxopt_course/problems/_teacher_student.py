@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_count, check_key, check_positive
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 from jaxopt_course.problems._spectra import minimum_with_hessian
 
@@ -125,7 +126,7 @@ def sampled_relu_teacher_student(
     shape = (num_students, dimension)
     name = f"sampled-relu-teacher-student-{num_students}-{dimension}-{num_samples}"
     # Drawn in float32 whatever the precision in force, so that a key means one problem.
-    inputs = jax.random.normal(key, (num_samples, dimension), jnp.float32)
+    inputs = jax.random.normal(stream(key, "problem"), (num_samples, dimension), jnp.float32)
 
     def fun(w, *, inputs):
         check_shape(w, shape, name)

@@ -43,6 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_integer, check_key, check_positive, to_doubles
+from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
     Kind,
     KnownPoint,
@@ -291,4 +292,4 @@ def _components(key: chex.PRNGKey | None, dimension: int) -> np.ndarray:
     if key is None:
         return np.eye(dimension)
     check_key(key=key)
-    return random_orthogonal(key, dimension)
+    return random_orthogonal(stream(key, "problem"), dimension)

@@ -135,7 +135,7 @@ class Plan:
 
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
-        return optimizer_of(self.optimizer, jax.random.fold_in(key, 2))
+        return optimizer_of(self.optimizer, stream(key, "optimizer"))
 
     def examples(self, data: Data) -> int:
         """Return how many examples a run has in a set."""
@@ -171,7 +171,7 @@ def trace_start(plan: Plan, keys: jax.Array, hyperparams: dict[str, jax.Array]) 
     found = []
 
     def start(key: jax.Array, hyperparams: dict[str, Any]) -> Any:
-        built = plan.build(jax.random.fold_in(key, 0))
+        built = plan.build(stream(key, "model"))
         view = functional_view(built) if isinstance(built, nnx.Module) else FunctionalView(*built)
         found.append(view.apply)
         opt_state = plan.transformation(key).init(view.params)

@@ -146,7 +146,7 @@ def test_the_minima_that_descent_reaches_are_in_the_census():
         [2.0, 1.0],
         dimension=8,
         sampling_probability=0.8,
-        key=jax.random.key(4),
+        key=jax.random.key(18),
         init_distribution="uniform",
     )
     runs = 24
@@ -155,7 +155,7 @@ def test_the_minima_that_descent_reaches_are_in_the_census():
         problem.fun, transforms.gradient_descent(0.02), starts, max_steps=5000, target_value=1e-8
     )
     reached = np.unique(np.asarray(descents.value).round(5))
-    np.testing.assert_allclose(reached, [0, 0.10026], atol=1e-5)
+    np.testing.assert_allclose(reached, [0, 0.04197], atol=1e-5)
 
     census = saddle.find(
         problem.fun,
