@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._batching import rank_and_members
 from jaxopt_course._checks import is_key
 
 RUNNING, IDLE = -1, -2
@@ -224,13 +223,8 @@ def advance(
         lanes, taken, _ = jax.lax.while_loop(may_go_on, step, (lanes, ended.steps, patient))
         ended = ended._replace(steps=taken)
         return jax.lax.cond(
-            vacant(lanes) > patient, exchange, lambda *carry: carry, lanes, head, ended
+            vacant(lanes) > patient, crowd.exchange, lambda *carry: carry, lanes, head, ended
         )
-
-    def exchange(lanes: Lanes, head: jax.Array, ended: Ended) -> tuple[Lanes, jax.Array, Ended]:
-        ended = crowd.retire(lanes, ended)
-        lanes, head = crowd.refill(lanes, head)
-        return lanes, head, ended
 
     def goes_on(carry: tuple[Lanes, jax.Array, Ended]) -> jax.Array:
         lanes, head, ended = carry
@@ -259,27 +253,37 @@ class Crowd:
         kept = self.program.row(lanes.state, lanes.reason)
         return {"run": lanes.run} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), kept)
 
-    def retire(self, lanes: Lanes, ended: Ended) -> Ended:
-        """Write the runs that have ended behind those that had before."""
-        has_ended = lanes.reason >= 0
-        _, members = rank_and_members(has_ended)
+    def exchange(
+        self, lanes: Lanes, head: jax.Array, ended: Ended
+    ) -> tuple[Lanes, jax.Array, Ended]:
+        """Write down the runs that have ended, and give their lanes to the next of the queue."""
+        # The lanes in the order in which they are attended to: ended runs, no run, running ones.
+        group = jnp.where(lanes.reason == RUNNING, 2, jnp.where(lanes.reason == IDLE, 1, 0))
+        number = jnp.arange(self.program.lanes, dtype=jnp.int32)
+        _, order = jax.lax.sort((group.astype(jnp.int32), number), num_keys=1, is_stable=True)
+        _, turn = jax.lax.sort((order, number), num_keys=1)
+        ended = self._retire(lanes, order, ended)
+        lanes, head = self._refill(lanes, turn, head)
+        return lanes, head, ended
+
+    def _retire(self, lanes: Lanes, order: jax.Array, ended: Ended) -> Ended:
+        """Write the runs that have ended behind those that had before; they come first."""
 
         def append(rows: jax.Array, new: jax.Array) -> jax.Array:
             # Behind the ended ones comes what the next to be written overwrites.
             return jax.lax.dynamic_update_slice_in_dim(
-                rows, jnp.take(new, members, axis=0, mode="clip"), ended.count, axis=0
+                rows, jnp.take(new, order, axis=0, mode="clip"), ended.count, axis=0
             )
 
         return ended._replace(
             rows=jax.tree.map(append, ended.rows, self.rows(lanes)),
-            count=ended.count + jnp.sum(has_ended, dtype=jnp.int32),
+            count=ended.count + jnp.sum(lanes.reason >= 0, dtype=jnp.int32),
         )
 
-    def refill(self, lanes: Lanes, head: jax.Array) -> tuple[Lanes, jax.Array]:
+    def _refill(self, lanes: Lanes, turn: jax.Array, head: jax.Array) -> tuple[Lanes, jax.Array]:
         """Give every lane without a running run the next of the queue, as far as it goes."""
         free = lanes.reason != RUNNING
-        number, _ = rank_and_members(free)
-        place = head + number - 1
+        place = head + turn
         filled = free & (place < self.queue.size)
         axis = self.program.axis
         take = partial(jnp.take, indices=place, axis=axis, mode="clip")

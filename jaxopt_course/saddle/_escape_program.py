@@ -294,9 +294,13 @@ class EscapeProgram:
         grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
         if value is None:  # Nobody looks.
             value = jnp.full((), jnp.nan, self.fun.result().dtype)
-        updates, state = self.rule.update(key, grads, state, params, value)
+        updates, new = self.rule.update(key, grads, state, params, value)
         moved = optax.apply_updates(params, updates)
-        return jax.tree.map(partial(jnp.where, running), moved, params), state
+        if (
+            self.rule.judged is not None
+        ):  # Whoever reads the state at the end wants that of the end.
+            new = jax.tree.map(partial(jnp.where, running), new, state)
+        return jax.tree.map(partial(jnp.where, running), moved, params), new
 
     def _judge_one(
         self,

@@ -158,6 +158,20 @@ def test_a_run_ends_at_its_target_value_and_stays_there():
         np.testing.assert_array_equal(runs.record.params[run, -1], runs.params[run])
 
 
+def test_runs_are_reported_where_they_ended_also_by_rules_that_report_from_their_state():
+    """Schedule-free SGD evaluates at an average that its state holds, where a run waits to leave."""
+    fun = problems.quadratic([3.0, 1.0, 0.5]).fun
+    rule = optax.contrib.schedule_free_sgd(0.1)
+    starts = jax.random.normal(jax.random.key(0), (40, 3))
+    options = {"max_steps": 100, "target_value": 1e-3}
+    together = saddle.escape(fun, rule, starts, lanes=32, **options)
+    assert set(together.counts()) <= {"TARGET_VALUE", "MAX_STEPS"}
+    assert len(set(together.steps.tolist())) > 5
+    apart = saddle.escape(fun, rule, starts, lanes=1, **options)
+    np.testing.assert_allclose(together.params, apart.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(together.value, apart.value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.usefixtures("x64")
 def test_a_run_ends_where_it_is_second_order_stationary_and_not_at_a_saddle():
     starts = jnp.array([[0.0, 0.0], [0.5, 1e-3], [0.0, 1.0]])
