@@ -11,15 +11,18 @@ before. Here a function is traced at every call, into equations and the arrays t
 Equal equations make equal pytrees, so that whatever is compiled for one serves the other, with the
 other's arrays as arguments. When equations are equal, `_equations` says.
 
-Where what a function holds says what it computes, its trace is kept: that takes microseconds where
-tracing takes milliseconds.
+Two traces that differ tell that a function draws. The second one is that of an earlier call, where
+this had the same equations and arrays. Where what a function holds says what it computes, its trace
+is kept: that takes microseconds where tracing takes milliseconds.
 """
 
 import functools
+import types
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -37,7 +40,9 @@ from jaxopt_course._coupling import coupled_examples
 from jaxopt_course._equations import Equations, digest_of, fingerprint, is_call, on_host
 
 _REMEMBERED = 128
-"""Functions of known packages whose traces are kept."""
+"""Functions of known packages whose traces are kept, and functions whose last trace is."""
+_SMALL = 2**16
+"""Bytes of an array that is compared by its content."""
 
 _SETTINGS = (
     "jax_enable_x64",
@@ -112,6 +117,8 @@ def trace(
 ) -> Traced:
     """Trace a function twice, and refuse it if it did not compute the same both times.
 
+    What an earlier call has traced counts as the first time, if this trace is the same.
+
     Args:
         name: What the caller of the caller calls it.
         fun: The function.
@@ -134,8 +141,11 @@ def trace(
     held = _known(fun, examples, known)
     if held is not None and (found := _remembered.get(held)) is not None:
         return found
-    first, second = (trace_once(fun, *examples) for _ in range(2))
-    check_same(name, first, second)
+    source = _source_of(fun)
+    first = trace_once(fun, *examples)
+    if not _seen.before(source, first):
+        check_same(name, first, trace_once(fun, *examples))
+        _seen.add(source, first)
     if held is not None and not unless():
         _remembered.put(held, first)
     return first
@@ -174,6 +184,7 @@ def trace_objective(
     known = _known(fun, examples)
     if known is not None and (found := _remembered.get(known)) is not None:
         return found
+    source = _source_of(fun)
     try:
         first = trace_once(fun, *examples)
     except TypeError as error:
@@ -181,10 +192,12 @@ def trace_objective(
             raise  # the objective's own
         raise TypeError(f"{name} must return one real number (a floating scalar)") from error
     check_value(name, first.result())
-    second = trace_once(fun, *examples)
+    if not _seen.before(source, first):
+        second = trace_once(fun, *examples)
+        _check_evaluations(name, fun, first, second, (lambda: x) if at is None else at)
+        _seen.add(source, first)
     if known is not None:
         _remembered.put(known, first)
-    _check_evaluations(name, fun, first, second, (lambda: x) if at is None else at)
     return first
 
 
@@ -333,8 +346,11 @@ def settings() -> dict[str, Any]:
 
 
 def _array(constant: Any) -> Any:
-    """Return a constant as an array that JAX takes for an argument."""
-    return constant if isinstance(constant, jax.Array) else np.asarray(constant)
+    """Return a constant as an array that JAX takes for an argument.
+
+    NumPy's are copied: a function that draws into its own buffer changes them with the next trace.
+    """
+    return constant if isinstance(constant, jax.Array) else np.array(constant)
 
 
 # Arrays of jitted functions.
@@ -411,3 +427,100 @@ class _Remembered:
 
 
 _remembered = _Remembered(_REMEMBERED)
+
+
+class _Seen:
+    """Traces that did not differ from a second one, by the code that was traced.
+
+    Nothing is taken from here: what is remembered is compared with what was traced just now. Large
+    arrays are remembered by reference, and not kept alive.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Nothing is traced yet."""
+        self._traces = _Remembered(size)
+
+    def before(self, source: "_Source | None", traced: Traced) -> bool:
+        """Return whether code like this had the same equations and arrays when traced twice.
+
+        Arrays that the function has held since before it was traced were not drawn there.
+        """
+        found = None if source is None else self._traces.get(source.code)
+        if found is None or source is None or not is_comparable(traced):
+            return False
+        equations, marks = found
+        if equations != traced.equations or len(marks) != len(traced.constants):
+            return False
+        return all(
+            any(array is held for held in source.arrays) or _is_marked(mark, array)
+            for mark, array in zip(marks, traced.constants, strict=True)
+        )
+
+    def add(self, source: "_Source | None", traced: Traced) -> None:
+        """Remember what was the same twice."""
+        if source is not None and not is_traced(traced.constants):
+            self._traces.put(source.code, (traced.equations, [*map(_mark, traced.constants)]))
+
+
+class _Source(NamedTuple):
+    """Of what a trace is.
+
+    Attributes:
+        code: The function's code, and names of what it holds besides arrays.
+        arrays: JAX's arrays that it holds: NumPy's may be drawn into.
+    """
+
+    code: Hashable
+    arrays: list[jax.Array]
+
+
+def _source_of(fun: Any) -> _Source | None:
+    """Return of what a trace of a function will be; None for closures of this package.
+
+    These hold functions of users, of which their code says nothing.
+    """
+    held: list[Any] = []
+    while isinstance(fun, functools.partial | types.MethodType):
+        if isinstance(fun, types.MethodType):
+            held, fun = [*held, fun.__self__], fun.__func__
+        else:
+            held, fun = [*held, *fun.args, *fun.keywords.values()], fun.func
+    if not isinstance(fun, types.FunctionType):
+        return None
+    if fun.__globals__.get("__name__", "").partition(".")[0] == "jaxopt_course":
+        return None
+    try:
+        held += [cell.cell_contents for cell in fun.__closure__ or ()]
+    except ValueError:  # One is empty yet.
+        return None
+    held += [*(fun.__defaults__ or ()), *(fun.__kwdefaults__ or {}).values()]
+    arrays = [one for one in held if isinstance(one, jax.Array) and not is_traced(one)]
+    return _Source((fun.__code__, tuple(map(_name_of, held))), arrays)
+
+
+def _name_of(held: Any) -> Hashable:
+    if hasattr(held, "dtype"):
+        return None  # Its content is compared.
+    return held if isinstance(held, bool | int | float | str | None) else id(held)
+
+
+def _mark(array: Any) -> Any:
+    """Return by what an array is known again: its content, or itself if it is large."""
+    if array.nbytes <= _SMALL:
+        return _content(array)
+    return weakref.ref(array) if isinstance(array, jax.Array) else None
+
+
+def _is_marked(mark: Any, array: Any) -> bool:
+    if is_traced(array):
+        return False
+    if array.nbytes <= _SMALL:
+        return mark == _content(array)
+    return isinstance(mark, weakref.ref) and mark() is array
+
+
+def _content(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+    return str(array.dtype), array.shape, on_host(array).tobytes()
+
+
+_seen = _Seen(_REMEMBERED)

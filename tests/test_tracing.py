@@ -35,6 +35,59 @@ def test_arrays_are_leaves_wherever_they_are_closed_over():
     assert tracing.trace_once(fun(X), X).digest() != tracing.trace_once(fun(2 * X), X).digest()
 
 
+def test_a_second_trace_is_made_unless_an_earlier_call_had_the_same():
+    traces = []
+
+    def made(a, scale=1.0):
+        def fun(x):
+            traces.append(1)
+            return scale * jnp.sum(a * x)
+
+        return fun
+
+    def counted(fun):
+        traces.clear()
+        found = tracing.trace_objective("fun", fun, X)
+        return len(traces), float(found(X))
+
+    large = jnp.ones(2**15).at[0].set(3.0)
+    of_large = lambda x: jnp.sum(x) + large[0] + 0 * len(traces)  # noqa: E731
+    value = float(jnp.sum(X * X))
+    assert counted(made(X)) == (2, value)
+    assert counted(made(X)) == (1, value)
+    assert counted(made(2 * X)) == (1, 2 * value)  # Other data, held before it was traced.
+    assert counted(made(2 * np.asarray(X))) == (2, 2 * value)  # These could have been drawn into.
+    assert counted(made(2 * np.asarray(X))) == (1, 2 * value)
+    assert counted(made(3 * np.asarray(X))) == (2, 3 * value)
+    assert counted(made(X, scale=2.0)) == (2, 2 * value)
+    assert counted(made(X[:1])) == (2, float(jnp.sum(X)))
+    for _ in range(2):
+        assert float(tracing.trace_objective("fun", of_large, X)(X)) == 9.0
+
+
+def test_what_begins_to_draw_is_refused_though_an_earlier_call_did_not():
+    generator, buffer = np.random.default_rng(0), np.ones(3, np.float32)
+    drawn = {"fixed": lambda: X, "list": None, "array": None, "buffer": None}
+    drawn["list"] = lambda: generator.normal(size=3).tolist()
+    drawn["array"] = lambda: jnp.asarray(generator.normal(size=3))
+    drawn["buffer"] = lambda: np.copyto(buffer, generator.normal(size=3)) or buffer
+    how = "fixed"
+    held = X
+
+    def fun(x):
+        nonlocal held
+        held = jnp.asarray(drawn[how]())
+        return jnp.sum(held * x)
+
+    for name in ("list", "array", "buffer"):
+        how = "fixed"
+        for _ in range(2):
+            tracing.trace_objective("fun", fun, X)
+        how = name
+        with pytest.raises(ValueError, match="fun must be deterministic, but two evaluations at x"):
+            tracing.trace_objective("fun", fun, X)
+
+
 def test_callbacks_never_share():
     def fun(x):
         return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((), x.dtype), jnp.sum(x))
