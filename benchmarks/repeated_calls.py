@@ -4,9 +4,10 @@
 
 Of a batch of 100 runs of perturbed gradient descent on the octopus in ten dimensions: a call with
 the same objects, one whose objective and rule were defined anew, over other data, and what it takes
-to find out that these compute the same. Then the same of a call that trains a network. `--first`
-measures the processor time of the first result in a process with nothing compiled, of `escape` and
-of the obvious way: `vmap` of a `while_loop` round optax's noisy chain.
+to find out that these compute the same. Then the same of a call that trains a network, and the
+share of it that goes into finding out. `--first` measures the processor time of the first result in
+a process with nothing compiled, of `escape` and of the obvious way: `vmap` of a `while_loop` round
+optax's noisy chain.
 """
 
 import os
@@ -26,6 +27,7 @@ from flax import nnx
 from jaxopt_course import problems, saddle, training, transforms
 from jaxopt_course.nn import MLP
 from jaxopt_course.saddle import _escape_program as program
+from jaxopt_course.training import _loop as training_loop
 
 PROBLEM = problems.octopus(dimension=10)
 RUNS, STEPS, RATE, RADIUS = 100, 500, 1 / 6, np.e / 100
@@ -72,6 +74,7 @@ def escapes():
             moved(fresh[next(places) % 64]), lambda key: rule(key)
         ),
         "telling that nothing changed": lambda: tell(moved(fresh[0])),
+        "telling that other data came": lambda: tell(moved(fresh[next(places) % 64])),
         "the same, of a problem of the library": lambda: tell(PROBLEM.fun),
     }
 
@@ -101,6 +104,34 @@ def trainings():
             lambda key: build(key), lambda *both: training.cross_entropy(*both), 0.1
         ),
     }
+
+
+def share_of_tracing(fit, repeats):
+    """Return the share of processor time of `fit` that goes into tracing what it was given."""
+    spent = {"traces": 0.0, "calls": 0.0}
+
+    def clocked(name, call):
+        def timed(*arguments, **options):
+            begun = time.process_time()
+            try:
+                return call(*arguments, **options)
+            finally:
+                spent[name] += time.process_time() - begun
+
+        return timed
+
+    tracers = ("trace_start", "trace_program")
+    former = {name: getattr(training_loop, name) for name in tracers}
+    fit()
+    for name in tracers:
+        setattr(training_loop, name, clocked("traces", former[name]))
+    try:
+        for _ in range(repeats):
+            clocked("calls", fit)()
+    finally:
+        for name in tracers:
+            setattr(training_loop, name, former[name])
+    return spent["traces"] / spent["calls"]
 
 
 @jax.jit
@@ -166,7 +197,11 @@ def main():
         first_results()
     else:
         table("escape, 100 runs of 500 steps:", escapes(), options)
-        table("fit, 4 runs of 10 epochs:", trainings(), options)
+        calls = trainings()
+        table("fit, 4 runs of 10 epochs:", calls, options)
+        for name, fit in calls.items():
+            share = share_of_tracing(fit, options.repeats)
+            print(f"  share of tracing, {name:22} {100 * share:8.1f} %")
 
 
 if __name__ == "__main__":
