@@ -21,8 +21,8 @@ def _advance(program, lanes, queue, *, chunk):
     rows = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(crowd.rows, lanes)
     )
-    ended = crowd.retire(lanes, Ended(rows, jnp.int32(0), jnp.int32(0)))
-    lanes, head = crowd.refill(lanes, queue.head)
+    ended = Ended(rows, jnp.int32(0), jnp.int32(0))
+    lanes, head, ended = crowd.exchange(lanes, queue.head, ended)
     return lanes, head, ended
 
 
