@@ -259,9 +259,15 @@ def _of_gather(
 
 def _scan(equation: Any, operands: list[_Value], found: list[tuple[int, ...]]) -> list[_Value]:
     """Follow a loop whose rounds take slices: those of data have their own examples."""
-    parameters = equation.params
-    body = parameters["jaxpr"].jaxpr
-    fixed, carried = parameters["num_consts"], parameters["num_carry"]
+    body = equation.params["jaxpr"].jaxpr
+    # What is carried and what is sliced shows in the shapes: the parameters' names have changed.
+    pairs = zip(equation.outvars, body.outvars, strict=True)
+    carried = sum(outer.aval.shape == inner.aval.shape for outer, inner in pairs)
+    sliced = sum(
+        outer.aval.shape != inner.aval.shape
+        for outer, inner in zip(equation.invars, body.invars, strict=True)
+    )
+    fixed = len(operands) - carried - sliced
     slices = []
     for value, atom in zip(
         operands[fixed + carried :], body.invars[fixed + carried :], strict=True
@@ -284,10 +290,11 @@ def _scan(equation: Any, operands: list[_Value], found: list[tuple[int, ...]]) -
 
 def _while(equation: Any, operands: list[_Value], found: list[tuple[int, ...]]) -> list[_Value]:
     """Follow a loop that ends when its condition says so."""
-    parameters = equation.params
-    asked, fixed = parameters["cond_nconsts"], parameters["body_nconsts"]
-    constants, carry = operands[asked : asked + fixed], operands[asked + fixed :]
-    return _rounds(parameters["body_jaxpr"].jaxpr, constants, carry, [], found)
+    body = equation.params["body_jaxpr"].jaxpr
+    carried = len(equation.outvars)
+    fixed = len(body.invars) - carried
+    constants, carry = operands[-carried - fixed : -carried], operands[-carried:]
+    return _rounds(body, constants, carry, [], found)
 
 
 def _rounds(

@@ -132,6 +132,7 @@ OVER_EXAMPLES = {
     "checkpoint": jax.checkpoint(centred),
     "cond": lambda h: jax.lax.cond(jnp.sum(h) > 0, centred, jnp.tanh, h),
     "loop": lambda h: jax.lax.fori_loop(0, 2, lambda _, h: centred(h), h),
+    "while": lambda h: jax.lax.while_loop(lambda h: jnp.min(h) > 0, centred, h),
 }
 OVER_FEATURES = {
     "rows": lambda h: h - jnp.mean(h, axis=1, keepdims=True),
