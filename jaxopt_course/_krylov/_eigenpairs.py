@@ -140,6 +140,7 @@ def extreme_eigenpairs(
     Raises:
         ValueError: if no pair is wanted, or more than n, or the basis is too small for them.
     """
+    # Defaults and bounds follow from the dimension of the space that is searched.
     dtype = start.dtype
     if locked is None:
         locked = jnp.zeros((0, start.shape[0]), dtype)
@@ -162,11 +163,13 @@ def extreme_eigenpairs(
         def compressed(vector: jax.Array) -> jax.Array:
             return _without(locked, operator(vector))
 
+        # A space that the basis would span anyway: all eigenpairs of the matrix itself.
         if dimension <= max(_DENSE, basis_size):
             spectrum, found = _dense_eigenpairs(operator, locked, ends)
             norm_seen = jnp.max(jnp.abs(spectrum))
             products = jnp.asarray(locked.shape[1])
             return _measured(compressed, found, tolerance, norm_seen, products, spectrum)
+        # A larger one: thick restarts, then residuals from products of their own.
         search = _restarted_lanczos(
             operator,
             start,
@@ -249,6 +252,7 @@ def _restarted_lanczos(
 
     def judge(search: _Search) -> _Search:
         """Diagonalize the projection and decide how the search goes on."""
+        # Ritz values, and their residuals by estimate.
         values, vectors = jnp.linalg.eigh(search.krylov.projected[free, free])
         scale = jnp.max(jnp.abs(values))
         wanted = _take_ends(values, ends)
@@ -261,6 +265,7 @@ def _restarted_lanczos(
             products = basis_size + search.cycles * (basis_size - sum(kept))
             worst = jnp.max(estimates) / jnp.where(scale > 0, scale, 1)
             jax.debug.callback(report, products, worst)
+        # Once they have converged, a second search looks for copies that the first could not see.
         unchanged = jnp.all(jnp.abs(wanted - search.known) <= allowed)
         in_check = search.first_cycles >= 0
         # A copy takes about as long to find as the original did: the check lasts as long.
@@ -280,6 +285,7 @@ def _restarted_lanczos(
         # The check for copies begins with a random direction instead of the residual.
         fresh = (search.first_cycles >= 0) & (search.check_began == search.cycles)
         cycle_key = jax.random.fold_in(key, search.cycles)
+        # The Ritz vectors of both ends are the first rows of the new basis.
         rows = _take_ends(search.vectors, kept).T @ search.krylov.basis[free]
         basis = jnp.zeros_like(search.krylov.basis).at[:num_locked].set(locked)
         basis = basis.at[num_locked:refilled].set(rows)
@@ -295,6 +301,7 @@ def _restarted_lanczos(
             lambda: orthogonal_direction(basis, jax.random.fold_in(cycle_key, 0)),
             lambda: search.krylov.residual,
         )
+        # The rest of the rows is filled by further steps of Lanczos's method.
         krylov = extend(
             operator,
             Krylov(basis, projected, residual, search.krylov.coupling),
@@ -311,6 +318,7 @@ def _restarted_lanczos(
             )
         )
 
+    # Before the first cycle the basis is empty.
     start_key, key = jax.random.split(key)
     empty = empty_krylov(start, num_rows, key=start_key)
     square = jnp.zeros((basis_size, basis_size), start.dtype)

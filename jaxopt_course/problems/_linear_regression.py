@@ -84,6 +84,7 @@ def linear_network_on_data(
     sizes = (x.shape[0], *hidden_widths, y.shape[0])
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"hidden_widths must be positive integers, got {tuple(hidden_widths)}")
+    # Whitened inputs make of it the problem of one matrix, whose singular values these are.
     variances, axes = np.linalg.eigh(x @ x.T)
     if variances[0] <= 1e-12 * variances[-1]:
         raise ValueError(
@@ -97,6 +98,7 @@ def linear_network_on_data(
             "inputs and targets must give Y X^T (X X^T)^(-1/2) distinct positive singular values, "
             f"got {sigma}"
         )
+    # What no linear map explains of the targets is part of every value.
     unexplained = float(np.sum(y**2) - np.sum(sigma**2)) / 2
     name = "linear-network-on-data-" + "-".join(map(str, sizes))
     num_parameters = sum(a * b for a, b in itertools.pairwise(sizes))
@@ -118,6 +120,7 @@ def linear_network_on_data(
             point, params=weights, value=point.value + unexplained, eigenvalues=eigenvalues
         )
 
+    # The points of that problem, taken back to the inputs as they are.
     points = balanced_points(left, sigma, right.T, sizes)
     return Problem(
         name=name,

@@ -86,6 +86,7 @@ def symmetric_factorization(
     check_integer(rank=rank)
     if not 1 <= rank <= dimension:
         raise ValueError(f"rank must lie in [1, {dimension}], got {rank}")
+    # The matrix to be factorized, in random coordinates if there is a key.
     basis = np.eye(dimension)
     if key is not None:
         check_key(key=key)
@@ -98,6 +99,7 @@ def symmetric_factorization(
         check_shape(u, shape, name)
         return jnp.sum(jnp.square(u @ u.T - jnp.asarray(matrix, u.dtype))) / 2
 
+    # A stationary point for every subset of its eigenvectors of at most that rank.
     def known(subset):
         inside = np.array(subset, int)
         outside = np.setdiff1d(np.arange(dimension), inside)

@@ -107,6 +107,7 @@ def mueller_brown() -> Problem:
         >>> [point.index for point in mueller_brown().stationary_points]
         [0, 0, 0, 1, 1]
     """
+    # Four exponentials of quadratic forms, with the published constants.
     heights = np.array([-200.0, -100.0, -170.0, 15.0])
     xx, xy, yy = np.array([[-1, -1, -6.5, 0.7], [0, 0, 11, 0.6], [-10, -10, -6.5, 0.7]])
     centers_x, centers_y = np.array([[1, 0, -0.5, -1], [0, 0.5, 1.5, 1]])
@@ -131,6 +132,7 @@ def mueller_brown() -> Problem:
             float(np.sum(terms * (slope_y**2 + 2 * yy))),
         )
 
+    # The stationary points have no closed form; how they were found the module says.
     return surface(
         "mueller-brown",
         fun,

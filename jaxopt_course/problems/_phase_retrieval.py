@@ -65,6 +65,7 @@ def phase_retrieval(
         size, overlap = jnp.dot(x, x), jnp.dot(x, jnp.asarray(z, x.dtype))
         return (3 * size**2 - 2 * size * square - 4 * overlap**2 + 3 * square**2) / 4
 
+    # Zero, the signal up to its sign, and a point of the sphere of saddles at right angles.
     minimum = KnownPoint(
         z, "MINIMUM", 0.0, index=0, eigenvalues=square * np.array([2.0] * rest + [6.0])
     )

@@ -69,6 +69,7 @@ def quadratic(
         raise ValueError(f"center must have shape {shape}, got {origin.shape}")
     name = f"quadratic-{spectrum.size}"
 
+    # The Hessian is diagonal, or is so in random coordinates.
     if key is None:
 
         def apply_hessian(x):
@@ -87,6 +88,7 @@ def quadratic(
         x = x - jnp.asarray(origin, x.dtype)
         return jnp.dot(x, apply_hessian(x)) / 2
 
+    # The centre is the one stationary point, or one of a flat of them.
     kind: Kind
     if np.all(spectrum >= 0):
         kind = "MINIMUM"

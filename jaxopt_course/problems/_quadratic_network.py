@@ -92,6 +92,7 @@ def quadratic_network(
     check_count(num_hidden=num_hidden)
     spectrum = check_spectrum("eigenvalues", eigenvalues)
     dimension = spectrum.size
+    # The matrix to be learned, in random coordinates if there is a key.
     basis = np.eye(dimension)
     if key is not None:
         check_key(key=key)
@@ -106,6 +107,7 @@ def quadratic_network(
         difference = w.T @ w - jnp.asarray(matrix, w.dtype)
         return jnp.sum(jnp.square(difference)) / 2 + jnp.trace(difference) ** 2 / 4
 
+    # A stationary point for every subset of its eigenvectors.
     def known(subset):
         inside = np.array(subset, int)
         outside = np.setdiff1d(np.arange(dimension), inside)
@@ -128,6 +130,7 @@ def quadratic_network(
             eigenvalues=eigenvalues,
         )
 
+    # The constants hold for |W|_F**2 <= 2 tr(M).
     trace = float(np.sum(spectrum))
     return Problem(
         name=name,

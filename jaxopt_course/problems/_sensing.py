@@ -167,6 +167,7 @@ def rip_example(*, cross_weight: float = 4.0, init_scale: float = 1.0) -> Proble
             eigenvalues=eigenvalues,
         )
 
+    # The origin, the signal and its opposite, and what lies at right angles to it.
     between: Kind = "STRICT_SADDLE"
     if c >= 3:
         between = "MINIMUM" if c > 3 else "NON_STRICT_SADDLE"
@@ -175,6 +176,7 @@ def rip_example(*, cross_weight: float = 4.0, init_scale: float = 1.0) -> Proble
     points += [
         known((0.0, s * 0.5**0.5), between, 3 / 4, [[c - 3, 0.0], [0.0, 4.0]]) for s in (1.0, -1.0)
     ]
+    # Each of the bad minima has two saddles beside it, which come out of it at c = 3.
     if c > 3:
         first, second = np.sqrt(np.array([c - 3, 2 * c]) / ((c + 3) * (c - 1)))
         for s in (1.0, -1.0):

@@ -99,6 +99,7 @@ def tensor_component(
         u = jnp.asarray(basis.T, x.dtype) @ (x / jnp.linalg.norm(x))
         return -jnp.sum(jnp.asarray(w, x.dtype) * u**order)
 
+    # A stationary point for every subset of the components, up to signs.
     def known(subset, sign=1):
         inside = np.array(subset, int)
         size = inside.size
@@ -124,6 +125,7 @@ def tensor_component(
             eigenvalues=np.sort(eigenvalues),
         )
 
+    # Of an odd order the opposite points are others, with the opposite value.
     points = known_subsets(known, dimension, dimension, smallest=1)
     if order % 2:
         points += known_subsets(lambda s: known(s, sign=-1), dimension, dimension, smallest=1)
@@ -238,6 +240,7 @@ def tensor_reconstruction(
         cross = jnp.sum((x @ jnp.asarray(basis, x.dtype)) ** 4)
         return dimension - 2 * cross + jnp.sum((x @ x.T) ** 4)
 
+    # A stationary point for every way to divide components among the rows.
     def known(sizes):
         ends = np.cumsum(sizes, dtype=int)
         params = np.zeros(shape)

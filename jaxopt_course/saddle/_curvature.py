@@ -337,12 +337,14 @@ def extreme_eigenpairs(
     check_key(key=key)
     check_non_negative(tolerance=tolerance, optional=True)
     check_callable(callback=callback, optional=True)
+    # The matrix, as a map on vectors, and where the search begins.
     zero, operator, unravel = curvature_operator(fun, x)
     first = zero
     if start is not None:
         check_real_floating("start", start)
         check_like("start", start, "x", x)
         first = _krylov.flatten(start)[0].astype(zero.dtype)
+    # How many pairs at which end, and how many rows for them.
     smallest = k if which != "largest" else 0
     largest = k if which != "smallest" else 0
     wanted = smallest + largest
@@ -365,6 +367,7 @@ def extreme_eigenpairs(
         check_copies=check_copies,
         report=None if callback is None else reporter(callback, max_products),
     )
+    # What a plain run's projection has outside three diagonals is the rounding of the products.
     if isinstance(pairs.evidence, _krylov.Projection):
         floor = _krylov.rounding_level(pairs.evidence.projected)
     else:

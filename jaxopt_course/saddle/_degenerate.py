@@ -530,6 +530,7 @@ def examine(
         key: Draws the directions in which searches begin; None for fixed ones.
         num_starts: How many.
     """
+    # From the point beside it to where the gradient vanishes in the directions of curvature.
     base = _settled(fun, x, spectrum)
     spectrum = dense_spectrum(
         fun,
@@ -540,6 +541,7 @@ def examine(
     stationary = jnp.linalg.norm(spectrum.gradient) <= gradient_tolerance
     kind = kind_by_hessian(spectrum, stationary)
     negative, positive = count_signs(spectrum, spectrum.doubt)
+    # The null space, and where its searches begin.
     null = ~spectrum.known & (jnp.abs(spectrum.eigenvalues) <= spectrum.doubt)
     regular = ~spectrum.known & ~null
     if key is None:
@@ -548,6 +550,7 @@ def examine(
         starts = jax.random.normal(stream(key, "null space"), (num_starts, x.size), x.dtype)
     starts = jax.vmap(lambda start: unit(start * null))(starts)
 
+    # The two questions: is 0 a minimum of the reduced function of f, and of that of -f?
     def judge(sign):
         return judge_minimum(
             lambda point: sign * fun(point),
@@ -584,6 +587,7 @@ def examine(
         [0, up.order, down.order, down.order],
         up.order,
     )
+    # What was seen, of f and of -f, for the reader.
     lowest_vector = spectrum.eigenvectors[:, 0]
     evidence = Evidence(
         order=jnp.where(undecided, order, jnp.where(stationary, 2, 0)).astype(jnp.int32),

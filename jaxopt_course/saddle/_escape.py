@@ -232,6 +232,7 @@ def escape(
         >>> runs.counts(), int(runs.steps[0])
         ({'TARGET_VALUE': 1}, 38)
     """
+    # Everything is checked before anything is traced.
     check_rule(optimizer)
     runs = _check_batch(starts, keys, optimizer)
     check_count(max_steps=max_steps)
@@ -249,6 +250,7 @@ def escape(
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     if lanes is None:
         lanes = default_lanes(runs, starts, execution.devices[0].platform)
+    # Functions become what they compute.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
     program = trace_program(
         fun,
@@ -260,6 +262,7 @@ def escape(
         lanes=int(lanes),
         eval_params=eval_params,
     )
+    # A value that is not finite at a start is a mistake of the caller's, later it is divergence.
     finite = _is_finite(program.fun, starts)
     if not is_traced((finite, keys, program)):
         (bad,) = np.nonzero(~np.asarray(finite))
@@ -268,6 +271,7 @@ def escape(
                 f"fun must be finite at every start, got a value that is not in {bad.size} of "
                 f"{runs} runs, first in {bad[0]}"
             )
+    # What is recorded is a program around the program, and tells batches apart as well.
     recorded: Any = program
     recording: dict[str, Any] = {"record_every": record_every}
     if record_every is not None:

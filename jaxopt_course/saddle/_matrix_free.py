@@ -208,6 +208,7 @@ def classify_matrix_free(
     eps = float(jnp.finfo(x.dtype).eps)
     gradient, operator = _krylov.flat_hessian(fun, x)
     gradient_norm = jnp.linalg.norm(gradient)
+    # Directions that are flat by symmetry, unless the Hessian contradicts.
     known_residual = jnp.zeros((), x.dtype)
     basis = None
     if directions is not None:
@@ -218,6 +219,7 @@ def classify_matrix_free(
         bound = jnp.linalg.norm(operator(probe))
         flat = known_residual <= eps**0.5 * bound + 10 * gradient_norm
         basis = jnp.where(flat, basis, 0)
+    # The smallest eigenvalues, and the tolerances that the size of the spectrum suggests.
     found = smallest_spectrum(
         fun,
         x,
@@ -237,6 +239,7 @@ def classify_matrix_free(
         eigenvalue_tolerance = jnp.maximum(eps**0.5 * size, found.precision_floor)
     tolerance = jnp.asarray(eigenvalue_tolerance, x.dtype)
     gradient_tolerance = jnp.asarray(gradient_tolerance, x.dtype)
+    # A minimum needs a lower bound that is positive, a maximum the largest Ritz value alone.
     kind = jnp.select(
         [
             # Not ">": a gradient that is NaN is not small.

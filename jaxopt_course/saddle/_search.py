@@ -217,6 +217,7 @@ def find(
         >>> census.point.index.tolist(), census.count.tolist()
         ([0, 0, 1], [2, 5, 1])
     """
+    # Everything is checked before anything is traced.
     check_one_of((None, *RULES), method=method)
     check_one_of((2, 4), order=order)
     check_callable(canonical=canonical, null_space=null_space, optional=True)

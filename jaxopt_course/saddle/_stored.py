@@ -260,6 +260,8 @@ def escape_to_disk(
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
     execution = checked_execution(devices, lanes, folder, checkpoint_every, callback)
+    # What draws a start is traced, too: runs are drawn where they are run, and their number costs
+    # nothing.
     try:
         drawn = trace("init", init, key)
     except TypeError as error:
@@ -274,6 +276,7 @@ def escape_to_disk(
             lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), start
         )
         lanes = default_lanes(runs, starts, execution.devices[0].platform)
+    # The program of the runs.
     program = trace_program(
         fun,
         optimizer,
@@ -283,6 +286,7 @@ def escape_to_disk(
         max_steps=int(max_steps),
         lanes=int(lanes),
     )
+    # This process works on its share; the results go to the folder as they come.
     noisy = not is_optimizer(optimizer)
     engine = Engine(
         program,

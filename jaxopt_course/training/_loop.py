@@ -224,6 +224,7 @@ def fit(
         >>> result.history["accuracy"].shape, bool((result.history["accuracy"][:, -1] > 0.8).all())
         ((3, 20), True)
     """
+    # Everything is checked before anything is traced.
     check_mapping(hyperparams=hyperparams, evaluation=evaluation, metrics=metrics, optional=True)
     hyperparams = {name: _hyperparam(name, values) for name, values in (hyperparams or {}).items()}
     evaluation = {
@@ -267,6 +268,7 @@ def fit(
     network = trace_start(plan, keys, hyperparams)
     if loss is cross_entropy:
         _check_labels(plan, network, sets)
+    # The training itself, from the newest checkpoint if there is one.
     with stages.held(checkpoint):
         stages.check_epochs(epochs, checkpoint)
         if lanes is None:
@@ -280,6 +282,7 @@ def fit(
             about=lambda: about(plan, network, program),
             execution=execution,
         )
+    # The arrays of the engine have room for more epochs than there were.
     history = {name: values[:, :epochs] for name, values in rows["history"].items()}
     looks = int(epochs) // plan.observe_every + 1
     observed = jax.tree.map(lambda values: values[:, :looks], rows["observed"])

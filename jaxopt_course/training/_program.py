@@ -352,6 +352,7 @@ def trace_program(
     params, state, opt_state = network.start.result()
     key = jax.ShapeDtypeStruct((), keys.dtype)
 
+    # What is differentiated, the loss of a batch, and what the optimizer makes of the gradient.
     def batch_loss(params: Any, state: Any, batch: Data) -> Any:
         inputs, labels = batch
         outputs, state = network.apply(params, state, inputs, train=True)
@@ -370,6 +371,7 @@ def trace_program(
             value_fn=lambda params: batch_loss(params, state, batch)[0],
         )
 
+    # What is measured on the sets of the evaluation, in batches and a rest.
     def total(params: Any, state: Any, data: Data) -> dict[str, jax.Array]:
         inputs, labels = data
         outputs, _ = network.apply(params, state, inputs, train=False)
@@ -384,6 +386,7 @@ def trace_program(
             return of_batch, None
         return of_batch, trace(name, total, params, state, plan.batch_shapes(data, rest))
 
+    # What is observed along the way, of the loss over all examples without dropout.
     def observing() -> Observing:
         def look(memory: Any, params: Any, opt_state: Any, state: Any, data: Data) -> Any:
             inputs, labels = data
@@ -399,6 +402,7 @@ def trace_program(
         traced = trace("observe", look, first.result(), params, opt_state, state, data)
         return Observing(first, traced, plan.observe_every)
 
+    # All of it traced, for batches as the augmentation leaves them.
     inputs, labels = plan.batch_shapes(sets.train, plan.batch_size)
     augment = None
     if plan.augment is not None:

@@ -142,6 +142,7 @@ def perturbed_accelerated_gradient_descent(
         dtype = scalar_dtype(params)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
 
+        # Noise where the gradient is small, then the look-ahead point and Nesterov's step from it.
         perturbation, perturbation_state = noise.update(
             jax.tree.map(jnp.zeros_like, params),
             state.perturbation,
@@ -154,6 +155,7 @@ def perturbed_accelerated_gradient_descent(
         value_at_y = jnp.asarray(value_at_y, dtype)
         accelerated = _axpy(-jnp.asarray(rate), gradient_at_y, y)
 
+        # Whether f is so far from convex between the two points that its curvature can be used.
         back = jax.tree.map(jnp.subtract, x, y)
         tangent = value_at_y + jnp.asarray(_vdot(gradient_at_y, back), dtype)
         allowed = jnp.asarray(gamma, dtype) / 2 * sum_of_squares(back).astype(dtype)
@@ -161,6 +163,7 @@ def perturbed_accelerated_gradient_descent(
         # At v = 0 the two sides are equal, and inf * 0 is NaN: strict, and false for NaN.
         exploit = value_at_x < tangent - allowed - rounding
 
+        # If so, negative curvature is exploited along the velocity, which is then forgotten.
         speed = global_norm(state.velocity).astype(dtype)
         scale = jnp.asarray(nce_radius, dtype) / jnp.where(speed > 0, speed, 1)
 

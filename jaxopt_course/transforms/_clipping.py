@@ -1,4 +1,4 @@
-r"""Clipping: bound the updates, by entry, by global norm or leaf by leaf.
+r"""Clipping: a bound on the updates, by entry, by global norm or leaf by leaf.
 
 By norm (Pascanu, Mikolov, Bengio 2013, https://arxiv.org/abs/1211.5063, algorithm 1) the direction
 stays and only the length is bounded:

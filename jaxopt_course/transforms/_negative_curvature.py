@@ -1,4 +1,4 @@
-r"""Leave saddles along directions of negative curvature, behind any optimizer.
+r"""Escapes from saddles along directions of negative curvature, behind any optimizer.
 
 Where the gradient is small, a unit vector v with v^T H v < 0 is looked for, and the update is
 replaced by a move along it:
@@ -181,6 +181,7 @@ def escape_along(
         )
 
     def update(updates, state, params=None, *, grad=None, value_fn=None, **extra_args):
+        # The gradient, and whether it is time to look for a way down.
         fun = objective(rule, updates, params, value_fn, extra_args)
         if is_empty(updates):
             return updates, state
@@ -189,6 +190,7 @@ def escape_along(
         gradient_norm = global_norm(grad)
         due = (gradient_norm <= gradient_threshold) & (state.since_last > interval)
 
+        # The search, made only where one is due: a direction, and how far to go along it.
         def attempt(old, params, key, length):
             del old
             x, unravel = _krylov.flatten(params)
@@ -205,6 +207,7 @@ def escape_along(
         search_key = jax.random.fold_in(state.key, state.num_searches)
         length = jnp.asarray(radius, state.curvature.dtype)
         move, curvature = update_where(attempt)(due, old, params, search_key, length)
+        # A move takes the place of the rule's own step.
         moved = jnp.any(jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(move)]))
         updates = jax.tree.map(lambda u, m: jnp.where(moved, m.astype(u.dtype), u), updates, move)
         return updates, EscapeState(
