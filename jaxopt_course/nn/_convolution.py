@@ -100,6 +100,7 @@ def im2col_conv_general_dilated(
     _check_padding(padding, len(lhs.shape) - 2)
     if len(window_strides) != len(lhs.shape) - 2:
         raise ValueError(f"window_strides must be one an axis of lhs, got {window_strides}")
+    # What the form does not cover is left to the backend.
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
     channels_last = lax.conv_dimension_numbers(lhs.shape, rhs.shape, CHANNELS_LAST)
@@ -120,6 +121,7 @@ def im2col_conv_general_dilated(
     kernel_height, kernel_width, channels, outputs = rhs.shape
     if lhs.shape[-1] != channels:
         raise ValueError(f"rhs has {channels} input channels, but lhs has {lhs.shape[-1]}")
+    # The images with their padding, and the size of the result.
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, rhs.shape[:2], strict=True))
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], reach, window_strides, padding)
@@ -129,6 +131,7 @@ def im2col_conv_general_dilated(
         for size, extent, stride in zip(padded.shape[1:3], reach, window_strides, strict=True)
     )
 
+    # A copy for every place of the kernel, all side by side as the columns of a matrix.
     def shifted(row: int, column: int) -> jax.Array:
         top, left = row * dilation[0], column * dilation[1]
         bottom = top + window_strides[0] * (height - 1) + 1

@@ -81,6 +81,7 @@ def matrix_completion(
     if not 0 < sampling_probability <= 1:
         raise ValueError(f"sampling_probability must lie in (0, 1], got {sampling_probability}")
     check_key(key=key)
+    # The truth, and which of its entries are seen: a symmetric choice.
     basis_key, sampling_key = jax.random.split(stream(key, "problem"))
     factor = random_orthogonal(basis_key, dimension)[:, :rank] * np.sqrt(spectrum)
     draws = np.asarray(jax.random.uniform(sampling_key, (dimension, dimension), jnp.float32))
@@ -88,6 +89,7 @@ def matrix_completion(
     observed = upper | upper.T
     target = np.where(observed, factor @ factor.T, 0.0)
 
+    # The penalty leaves rows alone that are no longer than a bound, the truth's among them.
     largest_row = float(np.max(np.linalg.norm(factor, axis=1)))
     bound = 10 * largest_row if row_bound is None else row_bound
     if not bound >= largest_row:

@@ -103,6 +103,7 @@ def octopus(
         raise ValueError(
             f"attraction must be at least repulsion = {repulsion}, got attraction = {attraction}"
         )
+    # Constants of the polynomials that join one quadratic to the next.
     tau = tube_radius
     step_height = tau**2 * (37 * attraction + 13 * repulsion) / 6
     cubic = (10 * repulsion - 14 * attraction) / (3 * tau)
@@ -141,6 +142,7 @@ def octopus(
         unlocked = jnp.concatenate([jnp.ones_like(x[:1]), switch[:-1]])
         return jnp.sum(attraction * (x * x) + unlocked * change)
 
+    # A saddle after every leg, each with one way down, and the minimum behind the last.
     saddles = tuple(
         KnownPoint(
             params=np.where(np.arange(dimension) < k, 4 * tau, 0.0),
