@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATES = Path(__file__).with_name("templates")
-FORMULAS = ("explorer_surfaces.js", "explorer_rules.js", "explorer_stationary.js")
+FORMULAS = (
+    "explorer_surfaces.js",
+    "explorer_rules.js",
+    "explorer_stationary.js",
+    "explorer_escape.js",
+)
 """Scripts without a page: what the tests compare with the library."""
-PAGE = ("explorer_plots.js", "explorer_page.js")
+PAGE = ("explorer_plots.js", "explorer_page.js", "explorer_escape_page.js")
 """Scripts that draw and listen."""
 
 

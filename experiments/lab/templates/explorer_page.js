@@ -76,6 +76,32 @@ function readSettings() {
   return complete ? { ...settings, draw: seededNoise(settings.seed) } : null;
 }
 
+// What is chosen, as the address says it: shared paths open where they were.
+const FIELDS = [
+  "start-x", "start-y", "factor", "momentum", "noise", "threshold", "interval", "steps",
+  "tolerance", "seed",
+];
+
+function writeAddress() {
+  const parts = [["surface", chosen().id], ...FIELDS.map((id) => [id, byId(id).value])];
+  const rules = Object.keys(RULES).filter((rule) => byId(`on-${rule}`).checked);
+  parts.push(...rules.map((rule) => [rule, byId(`rate-${rule}`).value]));
+  history.replaceState(null, "", `#${new URLSearchParams(parts)}`);
+}
+
+function readAddress() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const index = described.findIndex(({ id }) => id === said.get("surface"));
+  if (index < 0) return;
+  byId("surface").selectedIndex = index;
+  showSurface();
+  FIELDS.filter((id) => said.has(id)).forEach((id) => (byId(id).value = said.get(id)));
+  Object.keys(RULES).forEach((rule) => {
+    byId(`on-${rule}`).checked = said.has(rule);
+    if (said.has(rule)) byId(`rate-${rule}`).value = said.get(rule);
+  });
+}
+
 function compute() {
   const settings = readSettings();
   if (settings === null) {
@@ -97,6 +123,7 @@ function compute() {
   byId("shown").value = settings.steps;
   draw();
   showResults();
+  writeAddress();
 }
 
 function draw() {
@@ -203,9 +230,11 @@ function listen() {
   });
   byId("plot").addEventListener("click", startAtClick);
   byId("plot").addEventListener("keydown", moveByKey);
+  addEventListener("hashchange", () => { readAddress(); compute(); });
 }
 
 fillControls();
 showSurface();
+readAddress();
 listen();
 compute();

@@ -1,7 +1,7 @@
 // Drawing: contour lines with paths, and values against steps, as SVG.
 //
 // Rules differ in colour, dashes and a short name at the end of their path; contour lines are the
-// darker the lower they lie. Colours come from the style sheet, so that they follow its scheme.
+// stronger the lower they lie, in either scheme. Colours come from the style sheet, so that they follow its scheme.
 "use strict";
 
 const WIDTH = 420;
@@ -56,7 +56,8 @@ function drawAxes(frame, xLabel, yLabel, yText = shortNumber) {
   line(MARGIN.left, bottom, MARGIN.left, MARGIN.top);
   ticks(frame.xLow, frame.xHigh).forEach((x) => {
     line(frame.toX(x), bottom, frame.toX(x), bottom + 4);
-    text(frame.toX(x), bottom + 15, "middle", shortNumber(x));
+    const near = frame.toX(x) > WIDTH - 18; // A long number would be cut off.
+    text(near ? WIDTH - 1 : frame.toX(x), bottom + 15, near ? "end" : "middle", shortNumber(x));
   });
   ticks(frame.yLow, frame.yHigh).forEach((y) => {
     line(MARGIN.left - 4, frame.toY(y), MARGIN.left, frame.toY(y));

@@ -91,14 +91,14 @@ function muellerBrown() {
   };
 }
 
-// L (x^2 + y^2) + change(x) + s(x) change(y), see jaxopt_course/problems/octopus.py.
-function octopus(attraction, repulsion, tau) {
+// What unlocking changes along one coordinate of the octopus, and the switch that unlocks the next,
+// each with two derivatives, see jaxopt_course/problems/_octopus.py.
+function arm(attraction, repulsion, tau) {
   const stepHeight = (tau ** 2 * (37 * attraction + 13 * repulsion)) / 6;
   const cubic = (10 * repulsion - 14 * attraction) / (3 * tau);
   const quartic = (5 * attraction - 3 * repulsion) / (2 * tau ** 2);
   const total = attraction + repulsion;
 
-  // What unlocking changes along one coordinate, with its two derivatives.
   const change = (x) => {
     const a = Math.abs(x);
     const sign = Math.sign(x);
@@ -113,7 +113,6 @@ function octopus(attraction, repulsion, tau) {
       -2 * total + w * (6 * cubic + 12 * quartic * w),
     ];
   };
-  // The switch s, likewise.
   const unlock = (x) => {
     const u = Math.min(Math.max((Math.abs(x) - tau) / tau, 0), 1);
     return [
@@ -122,6 +121,12 @@ function octopus(attraction, repulsion, tau) {
       (60 / tau ** 2) * u * (1 - u) * (1 - 2 * u),
     ];
   };
+  return { change, unlock };
+}
+
+// L (x^2 + y^2) + change(x) + s(x) change(y)
+function octopus(attraction, repulsion, tau) {
+  const { change, unlock } = arm(attraction, repulsion, tau);
   return {
     value: (x, y) => attraction * (x * x + y * y) + change(x)[0] + unlock(x)[0] * change(y)[0],
     gradient: (x, y) => [

@@ -11,10 +11,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments.lab import explorer
-from jaxopt_course import saddle, transforms
+from jaxopt_course import problems, saddle, transforms
 from jaxopt_course._streams import stream
 from jaxopt_course.transforms._noise import draw_noise
 
@@ -246,3 +247,48 @@ def test_the_pages_noise_fills_the_disc_evenly(computed):
     # Four standard errors of the correlation of successive draws.
     for numbers in (disc[:, 0], disc[:, 1], squares):
         assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.064
+
+
+OCTOPUS = """
+const job = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const { value, gradient } = manyArmed(OCTOPUS);
+const uniform = uniformNumbers(4);
+const balls = Array.from({ length: 2000 }, () => inBall(uniform, 3));
+const described = job.points.map((x) => [value(x), ...gradient(x)]);
+const exits = job.starts.map((x) => exitsOf(x, job.steps));
+const noisy = job.starts.map((x) => exitsOf(x, job.steps, (n) => job.noise[n]));
+process.stdout.write(JSON.stringify({ described, exits, noisy, balls }));
+"""
+
+
+def test_escape_times_on_the_octopus_are_those_of_the_library():
+    dimension, steps, tau = 4, 250, np.e
+    fun = problems.octopus(dimension=dimension).fun
+    starts = jax.random.uniform(KEY, (6, dimension), minval=-1, maxval=1)
+    points = jax.random.uniform(jax.random.key(1), (40, dimension), minval=-12, maxval=12)
+    noise = [draw_noise(PERTURBATION, jnp.int32(n), starts[0], "ball") for n in range(200)]
+    job = {"starts": starts.tolist(), "points": points.tolist(), "steps": steps}
+    job["noise"] = np.asarray(noise).tolist()
+    done = subprocess.run(
+        ["node", "-e", explorer.script(explorer.FORMULAS) + OCTOPUS],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout)
+    expected = np.column_stack([jax.vmap(fun)(points), jax.vmap(jax.grad(fun))(points)])
+    np.testing.assert_allclose(answer["described"], expected, rtol=1e-10, atol=1e-10)
+
+    perturbed = transforms.perturbed_gradient_descent(1 / 6, tau / 100, tau / 100, 1, key=KEY)
+    for name, rule in (("exits", optax.sgd(1 / 6)), ("noisy", perturbed)):
+        walk = jax.vmap(lambda x, rule=rule: transforms.path(fun, rule, x, steps))
+        passed = np.abs(walk(starts).observed["params"]) > 2 * tau
+        left = np.where(passed.any(axis=1), passed.argmax(axis=1), -1)
+        found = np.array([[-1 if t is None else t for t in run] for run in answer[name]])
+        np.testing.assert_array_equal(found, left)
+    assert None not in answer["noisy"][0]
+    radii = np.linalg.norm(answer["balls"], axis=1)
+    shares = np.array([0.25, 0.5])
+    np.testing.assert_allclose(np.quantile(radii, shares), shares ** (1 / 3), rtol=0.03)
+    assert radii.max() <= 1

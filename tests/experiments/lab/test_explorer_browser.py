@@ -79,6 +79,16 @@ function act(seen) {
   seen.empty = field("status").textContent;
   enter("momentum", 0.5);
 
+  enter("surface", "himmelblau", "change");
+  enter("start-x", 1.25);
+  seen.address = location.hash;
+  enter("surface", "rosenbrock", "change");
+  history.replaceState(null, "", seen.address);
+  dispatchEvent(new Event("hashchange"));
+  seen.shared = [field("surface").value, field("start-x").value];
+  enter("race-dimension", 3, "change");
+  seen.race = [field("race-medians").rows.length, field("race-status").textContent];
+
   seen.surfaces = [...field("surface").options].map(({ value }) => {
     enter("surface", value, "change");
     return [value, document.querySelectorAll(".contours path").length, kinds().length];
@@ -90,7 +100,7 @@ function act(seen) {
 def visit(command, out, tmp_path):
     """Open a page of the site of the toys, act in it, and return what was seen."""
     command("run toy")
-    folder = report.write(out, "toys").parent
+    folder = report.write(out, "toys")[0].parent
 
     def open_page(name, act=NOTHING):
         text = (folder / f"{name}.html").read_text()
@@ -144,6 +154,10 @@ def test_the_explorers_controls_do_what_they_say(visit):
     assert seen["moved"] == pytest.approx([seen["clicked"][0], seen["clicked"][1] + 3 / 40])
     assert seen["shown"] == 4
     assert "empty" in seen["empty"]
+    assert "surface=himmelblau&start-x=1.25" in seen["address"]
+    assert seen["shared"] == ["himmelblau", "1.25"]
+    assert seen["race"][0] == 3
+    assert "Perturbed gradient descent: 100 of 100" in seen["race"][1]
     assert len(seen["surfaces"]) == 12
     for _, contours, rows in seen["surfaces"]:
         assert contours == 22
