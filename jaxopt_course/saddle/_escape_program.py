@@ -45,6 +45,9 @@ _EIGENVALUE_BLOCK = 16
 _FEW = 16
 """So many parameters leave a step's fixed cost noticeable with 512 lanes."""
 
+_QUICK_BYTES = 2**23
+"""Of the largest array in a step that takes microseconds."""
+
 
 class Stop(enum.IntEnum):
     """Why a run ended; the values are what `EscapeRuns.reason` holds as int32."""
@@ -220,6 +223,13 @@ class EscapeProgram:
     lanes: int = flax.struct.field(pytree_node=False)
     axis: int = flax.struct.field(pytree_node=False)
     in_blocks = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a step takes no longer than to look at its outcome: it moves little memory."""
+        parts = (self.fun, self.rule.update)
+        one = max(part.largest_array() for part in parts)
+        return self.axis == -1 and self.lanes * one <= _QUICK_BYTES
 
     def begin(self, starts: Start, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Return the state of lanes at their starts, and which of them have ended there."""
