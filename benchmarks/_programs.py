@@ -290,7 +290,7 @@ def programs() -> dict[str, Program]:
 
 
 def is_slow(name: str) -> int:
-    """How long a program takes to compile, in few words: 0 for seconds, 1 for a minute, 2 beyond."""
+    """How long a program takes to compile: 0 for seconds, 1 for a minute, 2 for more."""
     if "float64" in name or "order 4" in name or name.startswith("find"):
         return 2
     return int(any(word in name for word in ("ResNet", "eigh", "cubic", "trust", "classify")))

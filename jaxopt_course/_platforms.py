@@ -70,3 +70,27 @@ def rhythm() -> Rhythm:
     kernels; a step that was taken in vain costs no more. A CPU decides by the way.
     """
     return {"cpu": Rhythm(1, 1), "tpu": Rhythm(8, 1)}.get(target(), Rhythm(16, 2))
+
+
+_FAST_MEMORY = {
+    "TPU v4": 2**24,
+    "TPU v5 lite": 2**27,
+    "TPU v5": 2**26,
+    "TPU v5p": 2**26,
+    "TPU v6 lite": 2**27,
+    "tpu": 2**26,
+    "A100": 40 * 2**20,
+    "H100": 50 * 2**20,
+    "H200": 50 * 2**20,
+    "B200": 126 * 2**20,
+    "gpu": 2**25,
+}
+"""Bytes next to the arithmetic: vector memory of TPUs, as `jax.experimental.pallas.tpu` has it,
+and second-level cache of GPUs, by their data sheets."""
+
+
+def fast_memory(device: Any) -> int:
+    """Return how many bytes a device, by its `device_kind` and `platform`, has near by."""
+    kind = device.device_kind
+    named = (word for word in (kind, *kind.replace("-", " ").split()) if word in _FAST_MEMORY)
+    return _FAST_MEMORY[next(named, "tpu" if device.platform == "tpu" else "gpu")]

@@ -264,7 +264,7 @@ def escape(
         )
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     if lanes is None:
-        lanes = default_lanes(runs, starts, execution.devices[0].platform)
+        lanes = default_lanes(runs, starts, execution.devices[0])
     # Functions become what they compute.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
     program = trace_program(

@@ -52,6 +52,7 @@ from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
 from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search_program import (
+    BLOCK,
     RULES,
     Limits,
     SearchProgram,

@@ -1,5 +1,7 @@
 """What lanes do under `escape` is the same on every kind of device, however it is compiled."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,12 @@ import pytest
 from jaxopt_course import problems, saddle, transforms
 from jaxopt_course._engine import _compiled, _loop
 from jaxopt_course._platforms import Rhythm, traced_for
-from jaxopt_course.saddle._escape_program import Limits, Start, trace_program
+from jaxopt_course.saddle._escape_program import (
+    Limits,
+    Start,
+    default_lanes,
+    trace_program,
+)
 
 OCTOPUS = problems.octopus(dimension=5)
 STARTS = 0.3 * jax.random.normal(jax.random.key(0), (40, 5))
@@ -72,6 +79,7 @@ def test_a_run_that_waits_for_others_is_reported_where_its_own_state_says():
 
 def test_steps_that_move_much_memory_are_taken_one_by_one():
     data = jnp.ones((2000, 500))
+
     def is_quick(fun, size):
         shapes = Start(jax.ShapeDtypeStruct((size,), jnp.float32), None)
         program = trace_program(
@@ -88,3 +96,19 @@ def test_steps_that_move_much_memory_are_taken_one_by_one():
     assert is_quick(OCTOPUS.fun, 5)
     assert not is_quick(lambda x: jnp.sum((data @ x) ** 2), 500)
     assert not is_quick(lambda x: jnp.sum(x**4), 100_000)
+
+
+H100 = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")
+
+
+def test_an_accelerator_takes_as_many_lanes_as_lie_in_its_cache():
+    def lanes(runs, *sizes):
+        return default_lanes(runs, jax.ShapeDtypeStruct((runs, *sizes), jnp.float32), H100)
+
+    assert lanes(1000, 10) == 1024
+    assert lanes(3, 10) == 64
+    cache = 50 * 2**20
+    for sizes in ((10,), (100,), (10_000,), (300, 300)):
+        bytes_a_lane = 8 * 4 * np.prod(sizes)
+        assert cache / 2 < lanes(10**7, *sizes) * bytes_a_lane <= cache
+    assert lanes(1000, 10_000, 1000) == 1
