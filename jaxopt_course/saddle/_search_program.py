@@ -205,6 +205,8 @@ def about(program: SearchProgram) -> dict[str, Any]:
     return kept | numbers
 
 
+# By default a TPU multiplies float32 as bfloat16, to three digits.
+@jax.default_matmul_precision("highest")
 def _advance(
     fun: Callable[[jax.Array], jax.Array],
     method: str | None,
