@@ -27,7 +27,7 @@ SPELLINGS = {
 }
 # Each section of the lecture with the notebooks that teach it and the packages that compute it.
 SECTIONS = {
-    "Descent and rates": ("1", ("theory", "transforms", "problems")),
+    "Descent and rates": ("18", ("theory", "transforms", "problems", "observables")),
     "Momentum and second order": ("2", ("transforms", "theory")),
     "Adaptive methods": ("3", ("transforms",)),
     "Techniques of network training": ("45", ("nn", "training", "transforms")),

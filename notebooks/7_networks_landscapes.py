@@ -336,5 +336,4 @@ figure
 #
 # </details>
 #
-# This is the end of the course. `python -m experiments list` has what did not fit into it, and
-# `python -m experiments report` makes a site of all its claims.
+# **Next:** [at the edge](8_at_the_edge.ipynb).

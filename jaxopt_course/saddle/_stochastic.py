@@ -123,7 +123,7 @@ def trace(
 
     def sample(key: jax.Array) -> jax.Array:
         z = _without(basis, jax.random.rademacher(key, zero.shape, zero.dtype))
-        return jnp.matmul(z, operator(z), precision="highest")
+        return z @ operator(z)
 
     exact = jnp.sum(basis * images)
     mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)

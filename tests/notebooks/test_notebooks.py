@@ -16,7 +16,7 @@ NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
 def test_there_is_a_notebook_for_each_section():
-    assert [name[0] for name in NAMES] == list("1234567")
+    assert [name[0] for name in NAMES] == list("12345678")
 
 
 def test_a_notebook_runs_and_shows_figures_and_claims(executed):

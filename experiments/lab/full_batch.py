@@ -1,0 +1,100 @@
+"""Networks without biases and their loss on a fixed set of images, all of it in every step.
+
+    f(W) = 1/(2 n) sum_k |net(x_k) - onehot_k|^2      or      1/n sum_k cross-entropy
+    net(x) = act(... act(x W_1) ...) W_L
+
+All parameters are matrices, so that a rule for matrices has no other one beside it.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from . import data
+
+IMAGES = {"digits": 1797, "mnist5k": 5000}
+"""Data sets and how many images each has."""
+ACTIVATIONS = {"tanh": jnp.tanh, "ReLU": jax.nn.relu, "linear": lambda x: x}
+LOSSES = ("square", "cross-entropy")
+
+
+class FullBatch(NamedTuple):
+    """A network on data.
+
+    Attributes:
+        fun: From weights to the loss, a pytree with the data.
+        features: From weights to what enters the last layer, and the outputs.
+        init: From a key to weights.
+        labels: Of the images, int32.
+    """
+
+    fun: Callable[[Any], jax.Array]
+    features: Callable[[Any], tuple[jax.Array, jax.Array]]
+    init: Callable[[jax.Array], list[jax.Array]]
+    labels: np.ndarray
+
+
+def centred_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first images as rows, without their mean intensity, and labels."""
+    loaded = data.load(dataset)
+    images, labels = (
+        np.concatenate([getattr(loaded.train, part), getattr(loaded.test, part)])[:count]
+        for part in ("images", "labels")
+    )
+    return (images.reshape(len(images), -1) - images.mean()).astype(np.float32), labels
+
+
+def full_batch(
+    dataset: str,
+    count: int,
+    hidden: Sequence[int],
+    *,
+    activation: str = "tanh",
+    loss: str = "square",
+    gain: float = 1.0,
+) -> FullBatch:
+    """Return a network on the first images of a data set.
+
+    Args:
+        dataset: One of `IMAGES`.
+        count: How many images.
+        hidden: Widths of the hidden layers.
+        activation: One of `ACTIVATIONS`.
+        loss: One of `LOSSES`.
+        gain: Factor of Xavier's standard deviation at the start.
+    """
+    inputs, labels = centred_images(dataset, count)
+    widths = (inputs.shape[1], *hidden, 10)
+    act = ACTIVATIONS[activation]
+
+    def features(inputs, weights):
+        for matrix in weights[:-1]:
+            inputs = act(inputs @ matrix)
+        return inputs, inputs @ weights[-1]
+
+    def fun(inputs, labels, weights):
+        _, outputs = features(inputs, weights)
+        if loss == "square":
+            return jnp.mean(jnp.sum((outputs - jax.nn.one_hot(labels, 10)) ** 2, axis=-1)) / 2
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
+
+    def init(key):
+        draw = jax.nn.initializers.variance_scaling(gain**2, "fan_avg", "normal")
+        pairs = list(itertools.pairwise(widths))
+        return [
+            draw(key, shape, jnp.float32)
+            for key, shape in zip(jax.random.split(key, len(pairs)), pairs, strict=True)
+        ]
+
+    arrays = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
+    return FullBatch(
+        jax.tree_util.Partial(fun, *arrays),
+        jax.tree_util.Partial(features, arrays[0]),
+        init,
+        np.asarray(labels),
+    )
