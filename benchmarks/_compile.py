@@ -19,9 +19,12 @@ from typing import Any, NamedTuple
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 import jax
 from jax.experimental import topologies
+
+from jaxopt_course._platforms import rhythm, traced_for
 
 # To keep a compiled program takes the device that it is for.
 jax.config.update("jax_enable_compilation_cache", False)
@@ -125,16 +128,20 @@ class Report(NamedTuple):
         flops: Of the whole program as it was traced, loops counted once; None if not to be had.
     """
 
-    kernels: int
-    inner: int
-    looks: int
-    traffic: int
+    kernels: float
+    inner: float
+    looks: float
+    traffic: float
     memory: int
     flops: float | None
 
 
 def compile_for(
-    device: Device, function: Callable[..., Any], *arguments: Any, loops: int
+    device: Device,
+    function: Callable[..., Any],
+    *arguments: Any,
+    loops: int,
+    is_quick: bool = False,
 ) -> tuple[Report, str]:
     """Compile a function for a device and read what has become of it.
 
@@ -143,6 +150,8 @@ def compile_for(
         function: The program.
         *arguments: Pytrees of shapes.
         loops: How many loops stand around a step; 0 if all is one step.
+        is_quick: Whether the last of these takes several steps before it looks, and a loop of a
+            fixed number of passes within it takes them; see `jaxopt_course._platforms.rhythm`.
 
     Returns:
         The report, and the optimized program's text.
@@ -151,7 +160,9 @@ def compile_for(
     placed = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), arguments
     )
-    compiled = jax.jit(function).lower(*placed).compile()
+    with traced_for(device.platform):
+        compiled = jax.jit(function).lower(*placed).compile()
+        several, at_a_time = rhythm() if is_quick else (1, 1)
     text = compiled.as_text()
     memory = compiled.memory_analysis()
     total = sum(getattr(memory, f"{name}_size_in_bytes") for name in ("temp", "argument", "output"))
@@ -159,7 +170,17 @@ def compile_for(
     # A TPU's core does arithmetic of single numbers by the way.
     program = _Program(text, scalars_are_free=device.platform == "tpu")
     kernels, inner, looks, traffic = program.count(program.step(loops))
-    return Report(kernels, inner, looks + (loops > 0), traffic, total, flops), text
+    looks += loops > 0
+    if several > 1:
+        # What comes with a look, and what one or two steps are; a loop whose number of passes is
+        # fixed needs no look.
+        together = program.count(program.step(loops + 1))
+        around = (kernels, 0, looks - together[2] - 1, traffic)
+        kernels, inner, looks, traffic = (
+            seldom / several + often / at_a_time
+            for seldom, often in zip(around, together, strict=True)
+        )
+    return Report(kernels, inner, looks, traffic, total, flops), text
 
 
 # What costs nothing at run time, or is counted through what it calls.

@@ -31,12 +31,14 @@ class Program(NamedTuple):
         arguments: Pytrees of shapes.
         loops: Loops around a step; 0 where all of it is one step.
         wide: Whether it is float64.
+        is_quick: Whether its steps are taken several at a time.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     loops: int = 0
     wide: bool = False
+    is_quick: bool = False
 
 
 def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
@@ -85,9 +87,9 @@ def _escapes() -> Iterator[tuple[str, Program]]:
                 OCTOPUS.fun, rule, starts, keys, max_steps=300, lanes=LANES, **options
             )
 
-        loops = 3 if "record_every" in options else 2
         arguments = (_shape(LANES, DIMENSION, dtype=dtype), _keys(LANES))
-        return Program(run, arguments, loops, dtype is jnp.float64)
+        recorded = "record_every" in options
+        return Program(run, arguments, 2, dtype is jnp.float64, is_quick=not recorded)
 
     for name, rule in RULES.items():
         for width, dtype in WIDTHS.items():
@@ -285,6 +287,13 @@ def programs() -> dict[str, Program]:
     """Every program by name."""
     parts = (_escapes, _obvious, _hessians, _landscape, _curvature, _steps, _training)
     return {name: program for part in parts for name, program in part()}
+
+
+def is_slow(name: str) -> int:
+    """How long a program takes to compile: 0 for seconds, 1 for a minute, 2 for more."""
+    if "float64" in name or "order 4" in name or name.startswith("find"):
+        return 2
+    return int(any(word in name for word in ("ResNet", "eigh", "cubic", "trust", "classify")))
 
 
 def concrete(arguments: Any) -> Any:

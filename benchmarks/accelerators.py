@@ -16,6 +16,7 @@ from the program that the compiler makes for that device, and the device's data 
 
 import argparse
 import functools
+import os
 import statistics
 import sys
 import time
@@ -43,6 +44,7 @@ def report(
                 program.function,
                 *program.arguments,
                 loops=program.loops,
+                is_quick=program.is_quick,
             )
     except Exception as error:
         print(f"{name} for {device}: {error}", file=sys.stderr)
@@ -55,7 +57,7 @@ def row(name: str, device: str, compiles: str, found: _compile.Report | None) ->
     if found is None:
         cells += ["", "", "", "", "", ""]
     else:
-        cells += [str(found.kernels), str(found.inner), str(found.looks), size(found.traffic)]
+        cells += [f"{count:.3g}" for count in found[:3]] + [size(found.traffic)]
         cells += [size(found.memory), "" if found.flops is None else f"{found.flops:.2g}"]
     return f"| {' | '.join(cells)} |"
 
@@ -79,23 +81,42 @@ def write(rows: dict[tuple[str, str], str]) -> None:
     merged = {key: line for key, line in (old | rows).items() if key[0] in names}
     order = sorted(merged, key=lambda key: (names.index(key[0]), [*_compile.DEVICES].index(key[1])))
     lines = "".join(f"{merged[key]}\n" for key in order)
-    PAGE.write_text(text + HEADING + lines, encoding="utf-8")
+    # Whole or not at all: what runs for hours is interrupted, and taken up again by `--missing`.
+    temporary = PAGE.with_name(f"{PAGE.name}.{os.getpid()}")
+    temporary.write_text(text + HEADING + lines, encoding="utf-8")
+    temporary.replace(PAGE)
 
 
-def compile_all(devices: list[str], only: str, *, write_page: bool) -> int:
-    """Compile every program that has `only` in its name; return how many were refused."""
-    rows, refused = {}, 0
-    for device in devices:
-        for name, program in _programs.programs().items():
-            if only not in name:
+def written() -> set[tuple[str, str]]:
+    """Programs and devices of the page's table that have been compiled."""
+    _, _, table = PAGE.read_text(encoding="utf-8").partition(HEADING)
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()]
+    return {(name, device) for name, device, compiles in rows if compiles == "yes"}
+
+
+def compile_all(devices: list[str], only: list[str], *, write_page: bool, missing: bool) -> int:
+    """Compile every program with a word of `only` in its name; return how many were refused.
+
+    The page's rows are written one by one, those first that compile quickly; with `missing`, those
+    alone that are not there.
+    """
+    refused = 0
+    chosen = {
+        name: program
+        for name, program in _programs.programs().items()
+        if any(word in name for word in only)
+    }
+    for name in sorted(chosen, key=_programs.is_slow):
+        for device in devices:
+            if missing and (name, device) in written():
                 continue
             began = time.perf_counter()
-            compiles, found = report(name, program, device)
+            compiles, found = report(name, chosen[name], device)
             refused += found is None
-            rows[name, device] = row(name, device, compiles, found)
-            print(rows[name, device], f"{time.perf_counter() - began:.1f} s", flush=True)
+            line = row(name, device, compiles, found)
+            print(line, f"{time.perf_counter() - began:.1f} s", flush=True)
             if write_page:
-                write({(name, device): rows[name, device]})
+                write({(name, device): line})
     return refused
 
 
@@ -169,11 +190,17 @@ def main() -> None:
     parser.add_argument(
         "--devices", nargs="+", choices=_compile.DEVICES, default=[*_compile.DEVICES]
     )
-    parser.add_argument("--only", default="", help="programs with this in their name")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="programs with one of these in their name"
+    )
+    parser.add_argument("--missing", action="store_true", help="only what the page does not have")
     parser.add_argument("--seconds", type=float, default=40, help="of each race")
     options = parser.parse_args()
     if options.compile:
-        sys.exit(compile_all(options.devices, options.only, write_page=options.write) > 0)
+        refused = compile_all(
+            options.devices, options.only, write_page=options.write, missing=options.missing
+        )
+        sys.exit(refused > 0)
     elif jax.default_backend() == "cpu":
         print("no accelerator here; what follows is predicted from compiled programs")
         predict(options.devices)

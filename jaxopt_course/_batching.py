@@ -3,7 +3,8 @@
 Under `vmap` a `lax.cond` becomes a `select`: both branches run for every member. That is ruinous
 where one branch is expensive and rarely taken, as drawing noise or decomposing a Hessian is in a
 batch of optimization runs. `update_where` keeps the meaning of the condition and does the expensive
-work for the members that ask for it, gathered into blocks.
+work for the members that ask for it, gathered into blocks. On an accelerator, where to gather costs
+more than to compute, it does the work at once, for all of them (see `_platforms`).
 """
 
 import math
@@ -15,19 +16,32 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from jaxopt_course._equations import largest_array
+from jaxopt_course._platforms import is_for_cpu
 
-def update_where(fun: Callable[..., Any], *, block: int = 64) -> Callable[..., Any]:
+_FEW_IN = 16
+"""On an accelerator, if at most one member in so many asks, these are gathered."""
+_BYTES_AT_ONCE = 2**30
+"""Of the largest array that is computed for all members at once on an accelerator."""
+
+
+def update_where(
+    fun: Callable[..., Any], *, block: int = 64, cheap: bool = False
+) -> Callable[..., Any]:
     """Turn `fun(old, *operands) -> new` into `guarded(condition, old, *operands)`.
 
     The result is `new` where the condition holds and `old` elsewhere. Unbatched it is a `lax.cond`.
-    Under `vmap` the members whose condition holds are gathered into blocks of `block` and `fun` is
-    mapped over one block after another; with nobody asking, nothing is computed. The result for a
-    member depends on its own operands alone, never on who else is in the batch.
+    Under `vmap` on a CPU the members whose condition holds are gathered into blocks of `block` and
+    `fun` is mapped over one block after another; with nobody asking, nothing is computed. On an
+    accelerator `fun` is mapped over all members, in one call, or over those that ask where they are
+    few; what is `cheap` is computed for all in any case, without a look at the condition. The
+    result for a member depends on its own operands alone, never on who else is in the batch.
 
     Args:
         fun: A function of pytrees of arrays whose result has the structure, shapes and dtypes of
             its first argument. What it closes over may be batched too.
-        block: How many members to compute at once.
+        block: How many members to compute at once on a CPU; more on an accelerator.
+        cheap: Whether an accelerator computes it for all members in the time of a look.
 
     Returns:
         The guarded function; its first argument is a boolean scalar.
@@ -41,7 +55,7 @@ def update_where(fun: Callable[..., Any], *, block: int = 64) -> Callable[..., A
 
     def guarded(condition, old, *operands):
         closed, constants = _closed(fun, old, *operands)
-        return _guard(closed, block)(condition, old, constants, *operands)
+        return _guard(closed, block, cheap)(condition, old, constants, *operands)
 
     return guarded
 
@@ -61,7 +75,7 @@ def _closed(fun: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any
     return closed, jaxpr.consts
 
 
-def _guard(fun: Callable[..., Any], block: int) -> Callable[..., Any]:
+def _guard(fun: Callable[..., Any], block: int, cheap: bool) -> Callable[..., Any]:
     """Do what `update_where` does, for a function that closes over no tracer."""
 
     @custom_vmap
@@ -78,7 +92,11 @@ def _guard(fun: Callable[..., Any], block: int) -> Callable[..., Any]:
             return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
 
         old = jax.tree.map(all_members, old, old_batched)
-        new = _map_blocks(fun, condition, old, operands, operands_batched, min(block, axis_size))
+        if is_for_cpu():
+            mapped = partial(_map_blocks, block=min(block, axis_size))
+        else:
+            mapped = partial(_map_at_once, block=block, cheap=cheap)
+        new = mapped(fun, condition, old, operands, operands_batched)
         return new, jax.tree.map(lambda _: True, new)
 
     return guarded
@@ -99,9 +117,14 @@ def _map_blocks(
     old: Any,
     operands: tuple[Any, ...],
     batched: list[Any],
+    *,
     block: int,
+    once: bool = False,
 ) -> Any:
-    """Apply `fun` to the members where `condition` holds, `block` of them at a time."""
+    """Apply `fun` to the members where `condition` holds, `block` of them at a time.
+
+    With `once` at most `block` members ask.
+    """
     number, asking = rank_and_members(condition, extra=block)
 
     # `custom_vmap` puts the batch axis in front. Where the caller had it last, moving it back
@@ -137,10 +160,56 @@ def _map_blocks(
             lambda old, new: old.at[where].set(new, mode="drop"), out, new
         )
 
-    _, out = jax.lax.while_loop(
-        lambda carry: carry[0] < number[-1], fill, (jnp.zeros((), jnp.int32), out)
-    )
+    begin = (jnp.zeros((), jnp.int32), out)
+    if once:
+        _, out = fill(begin)
+    else:
+        _, out = jax.lax.while_loop(lambda carry: carry[0] < number[-1], fill, begin)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), out)
+
+
+def _map_at_once(
+    fun: Callable[..., Any],
+    condition: jax.Array,
+    old: Any,
+    operands: tuple[Any, ...],
+    batched: list[Any],
+    *,
+    block: int,
+    cheap: bool,
+) -> Any:
+    """Apply `fun` to all members in one call, and keep what it gives where `condition` holds."""
+    (size,) = condition.shape
+    in_axes = tuple(jax.tree.map(lambda b: 0 if b else None, bs) for bs in batched)
+
+    def everywhere() -> Any:
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(condition.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+        return jax.tree.map(choose, jax.vmap(fun, in_axes=(0, *in_axes))(old, *operands), old)
+
+    def gathered(block: int, *, once: bool) -> Any:
+        return _map_blocks(fun, condition, old, operands, batched, block=block, once=once)
+
+    if cheap:
+        return everywhere()
+    # Memory bounds how many are computed at once, and then one block follows another after all.
+    one = [jax.tree.map(lambda leaf: leaf[0], old)]
+    one += [
+        jax.tree.map(lambda leaf, b: leaf[0] if b else leaf, operand, bs)
+        for operand, bs in zip(operands, batched, strict=True)
+    ]
+    bytes_each = largest_array(jax.make_jaxpr(fun)(*one).jaxpr)
+    at_once = max(block, _BYTES_AT_ONCE // max(bytes_each, 1))
+    if at_once < size:
+        return gathered(at_once, once=False)
+    number, few = jnp.sum(condition, dtype=jnp.int32), size // _FEW_IN
+    if few < block:
+        return jax.lax.cond(number > 0, everywhere, lambda: old)
+    return jax.lax.switch(
+        (number > 0).astype(jnp.int32) + (number > few),
+        (lambda: old, partial(gathered, few, once=True), everywhere),
+    )
 
 
 def rank_and_members(condition: jax.Array, *, extra: int = 0) -> tuple[jax.Array, jax.Array]:
@@ -168,8 +237,10 @@ def _count_up_to(condition: jax.Array) -> jax.Array:
     """Return for every member how many of those up to and including it are true, int32.
 
     A cumulative sum by two small matrix products, exact up to 2**24 members; `jnp.cumsum` takes
-    eight times as long for a thousand members on a CPU.
+    eight times as long for a thousand members on a CPU, and half as many kernels on a GPU.
     """
+    if not is_for_cpu():
+        return jnp.cumsum(condition, dtype=jnp.int32)
     (size,) = condition.shape
     width = math.isqrt(max(size - 1, 0)) + 1
     flags = jnp.pad(condition.astype(jnp.float32), (0, width * width - size))

@@ -12,6 +12,7 @@ closures hold says what it computes (`fingerprint`).
 import enum
 import functools
 import hashlib
+import math
 import sys
 import types
 from collections.abc import Hashable
@@ -20,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import Literal, jaxprs_in_params
 
 from jaxopt_course._checks import is_key, is_traced
 
@@ -102,6 +103,18 @@ def on_host(array: Any) -> np.ndarray:
 
 def is_call(equation: Any) -> bool:
     return equation.primitive.name in ("jit", "pjit")
+
+
+def largest_array(jaxpr: Any) -> int:
+    """Return how many bytes the largest array has that equations compute, those of calls too."""
+    sizes = [
+        math.prod(variable.aval.shape) * variable.aval.dtype.itemsize
+        for equation in jaxpr.eqns
+        for variable in equation.outvars
+    ]
+    for equation in jaxpr.eqns:
+        sizes += map(largest_array, jaxprs_in_params(equation.params))
+    return max(sizes, default=0)
 
 
 class _Text:

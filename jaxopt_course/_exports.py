@@ -1,16 +1,16 @@
-"""Where a public function says it lives: the package that exports it, not the file behind it."""
+"""Where a public object says it lives: the package that exports it, not the file behind it."""
 
 import inspect
 import sys
 
 
 def claim(package: str, names: list[str]) -> None:
-    """Make the functions that a package exports, and defines, say that they live in the package.
+    """Make what a package exports, and defines, say that it lives in the package.
 
-    Tracebacks, `repr` and the documentation then name the one way in, `saddle.classify`, and files
-    can move. Classes keep the file's name: `inspect.getsource`, by which notebooks and debuggers
-    show the source, looks for a class in the module that it names, and for a function in the file
-    of its code. What other libraries define keeps its own home.
+    Tracebacks, `repr` and the documentation then name the one way in, `saddle.classify`; and a
+    pickled result, which names its class, is still read after the file has moved. The price:
+    `inspect.getsource` of a class looks in the module that the class names, and does not find it
+    there; of a function it does. What other libraries define keeps its own home.
 
     Args:
         package: Name of the package, its `__name__`.
@@ -19,5 +19,6 @@ def claim(package: str, names: list[str]) -> None:
     top = package.partition(".")[0]
     for name in names:
         value = getattr(sys.modules[package], name)
-        if inspect.isfunction(value) and value.__module__.startswith(f"{top}."):
+        home = getattr(value, "__module__", None) or ""
+        if (inspect.isfunction(value) or inspect.isclass(value)) and home.startswith(f"{top}."):
             value.__module__ = package

@@ -26,6 +26,7 @@ STREAMS = (
     "null space",  # saddle.classify(order=4): starts of the searches along flat directions
     "runs",  # saddle.escape_to_disk: starts and keys of the runs
     "observables",  # observables.step_radius and the like: first directions
+    "examples",  # saddle.escape: the examples of stochastic gradients
     "model",  # training.fit: the network that it builds
     "optimizer",  # and the optimizer, where that is made of a key
     "minibatches",  # and order and augmentation of the examples

@@ -37,7 +37,14 @@ from jaxopt_course._checks import (
     is_traced,
 )
 from jaxopt_course._coupling import coupled_examples
-from jaxopt_course._equations import Equations, digest_of, fingerprint, is_call, on_host
+from jaxopt_course._equations import (
+    Equations,
+    digest_of,
+    fingerprint,
+    is_call,
+    largest_array,
+    on_host,
+)
 
 _REMEMBERED = 128
 """Functions of known packages whose traces are kept, and functions whose last trace is."""
@@ -93,6 +100,11 @@ class Traced:
             for atom in self.equations.jaxpr.outvars
         ]
         return jax.tree.unflatten(self.equations.out_tree, shapes)
+
+    def largest_array(self) -> int:
+        """Return how many bytes the largest array has that it computes or computes with."""
+        held = (jnp.size(constant) * constant.dtype.itemsize for constant in self.constants)
+        return max(largest_array(self.equations.jaxpr), *held, 0)
 
     def depends_on(self, argument: int) -> bool:
         """Return whether anything is computed of an argument."""

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxopt_course import _batching
 from jaxopt_course._batching import _count_up_to, update_where
+from jaxopt_course._platforms import traced_for
 
 
 def add_noise(old, key, scale):
@@ -92,3 +94,50 @@ def test_nobody_asking_means_nothing_is_computed():
 def test_counting_agrees_with_a_cumulative_sum(size):
     flags = np.random.default_rng(size).random(size) < 0.3
     np.testing.assert_array_equal(_count_up_to(jnp.asarray(flags)), np.cumsum(flags))
+
+
+@pytest.mark.parametrize("cheap", [True, False], ids=["cheap", "dear"])
+@pytest.mark.parametrize("members", [20, 300])
+def test_a_member_has_the_same_bits_on_a_cpu_and_on_an_accelerator(cheap, members):
+    keys = jax.random.split(jax.random.key(1), members)
+    old = {"x": jnp.ones((members, 5)), "n": jnp.zeros(members, jnp.int32)}
+    guarded = jax.jit(
+        jax.vmap(update_where(add_noise, block=8, cheap=cheap), in_axes=(0, 0, 0, None))
+    )
+    # Nobody, one in twenty, most: every way of an accelerator.
+    for every in (members + 1, 20, 2):
+        asks = jnp.arange(1, members + 1) % every == 0
+        in_blocks = guarded(asks, old, keys, 0.1)
+        with traced_for("tpu"):
+            at_once = guarded(asks, old, keys, 0.1)
+        jax.tree.map(np.testing.assert_array_equal, at_once, in_blocks)
+
+
+def test_an_accelerator_computes_all_members_at_once_as_far_as_memory_goes(monkeypatch):
+    keys = jax.random.split(jax.random.key(1), 300)
+    old = {"x": jnp.ones((300, 5)), "n": jnp.zeros(300, jnp.int32)}
+    asks = jnp.arange(300) % 3 == 0
+
+    def run(platform, **options):
+        guarded = jax.jit(jax.vmap(update_where(add_noise, **options), in_axes=(0, 0, 0, None)))
+        with traced_for(platform):
+            traced = guarded.trace(asks, old, keys, 0.1)
+            text = str(traced.jaxpr)
+            return text.count("while["), text.count("cond["), guarded(asks, old, keys, 0.1)
+
+    loops, _, in_blocks = run("cpu", block=8)
+    assert loops == 1
+    assert run("tpu", block=8)[:2] == (0, 1)
+    assert run("tpu", block=8, cheap=True)[:2] == (0, 0)
+
+    monkeypatch.setattr(_batching, "_BYTES_AT_ONCE", 1000)
+    loops, looks, in_larger_blocks = run("tpu", block=8)
+    assert (loops, looks) == (1, 0)
+    jax.tree.map(np.testing.assert_array_equal, in_larger_blocks, in_blocks)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000])
+def test_counting_is_the_same_on_an_accelerator(size):
+    flags = jnp.asarray(np.random.default_rng(size).random(size) < 0.3)
+    with traced_for("gpu"):
+        np.testing.assert_array_equal(_count_up_to(flags), np.cumsum(flags))

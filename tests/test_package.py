@@ -24,15 +24,12 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize(("package", "name"), PUBLIC)
-def test_the_source_of_what_is_public_is_found(package, name):
+def test_what_is_public_says_where_it_lives_and_a_function_shows_its_source(package, name):
     value = getattr(package, name)
-    keyword = "class" if inspect.isclass(value) else "def"
-    first = next(
-        line for line in inspect.getsource(value).splitlines() if line.startswith(f"{keyword} ")
-    )
-    assert first.startswith((f"{keyword} {name}(", f"{keyword} {name}:", f"{keyword} {name}["))
+    assert value.__module__ == package.__name__
     if inspect.isfunction(value):
-        assert value.__module__ == package.__name__
+        source = inspect.getsource(value).splitlines()
+        assert any(line.startswith(f"def {name}(") for line in source)
 
 
 def test_the_import_of_the_package_brings_nothing_heavy():

@@ -17,6 +17,7 @@ from jaxopt_course._engine._loop import (
     places,
     zeros_of,
 )
+from jaxopt_course._platforms import chosen, traced_for
 
 _KEPT = 64
 """How many compiled loops are kept."""
@@ -134,6 +135,7 @@ class CompiledLoop:
         if long_steps:
             self.size, self._room = program.lanes, program.lanes
         self._compiled = _compiled(jax.tree.structure(program), self._room)
+        self._chosen = chosen()
 
     def idle_lanes(self) -> Lanes:
         """Return lanes without runs, on the host."""
@@ -154,7 +156,14 @@ class CompiledLoop:
         self, program: Program, lanes: Lanes, queue: Queue, *, budget: int, more: bool
     ) -> tuple[Lanes, jax.Array, Ended]:
         """Let the lanes, which are given away, step on the device where all lies; see `advance`."""
-        return self._compiled(program, lanes, queue, budget=np.int32(budget), more=np.bool_(more))
+        control = {"budget": np.int32(budget), "more": np.bool_(more)}
+        (device,) = queue.size.devices()
+        with self._traced_for(device):
+            return self._compiled(program, lanes, queue, **control)
+
+    def _traced_for(self, device: jax.Device) -> Any:
+        """Return the context of what runs on a device; threads do not have that of the caller."""
+        return traced_for(self._chosen or device.platform)
 
     def _shapes(self, device: jax.Device | None) -> tuple[Lanes, Queue]:
         """Return lanes and queue on a device, as far as shapes go."""
@@ -169,7 +178,8 @@ class CompiledLoop:
         """Return what it needs on a device; compiled here, it is not compiled again when called."""
         arguments = (_on(device, self.program), *self._shapes(device))
         leaves, structure = jax.tree.flatten(arguments)
-        return _needs(self._compiled, structure, tuple(leaves))
+        with self._traced_for(device):
+            return _needs(self._compiled, structure, tuple(leaves))
 
 
 _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}

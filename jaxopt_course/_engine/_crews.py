@@ -330,7 +330,7 @@ class Engine:
             if self._observe is not None:
                 if int(ended.steps):
                     self._reports.hand_in(self._observe(crew.lanes, rows))
-            elif int(ended.steps) == budget:  # It was compiled before, to see what it needs.
+            elif int(ended.steps) >= budget:  # It was compiled before, to see what it needs.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import is_key
+from jaxopt_course._platforms import rhythm
 
 RUNNING, IDLE = -1, -2
 """Reasons of lanes whose run has not ended, and of lanes without a run."""
@@ -38,6 +39,9 @@ class Program(Protocol):
         lanes: How many runs take their steps together.
         axis: The axis of the lanes in states and starts, 0 or -1.
         in_blocks: Whether no lane is refilled before all runs in the lanes have ended.
+        is_quick: Whether a step takes no longer than to look, on the host, whether a lane has
+            ended. On an accelerator several are then taken between two looks; runs that have
+            ended stand still.
     """
 
     @property
@@ -53,6 +57,11 @@ class Program(Protocol):
     @property
     def in_blocks(self) -> bool:
         """Whether lanes are refilled all at once."""
+        ...
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether several steps may be taken before lanes are refilled."""
         ...
 
     def begin(self, starts: Any, reason: jax.Array) -> tuple[Any, jax.Array]:
@@ -189,7 +198,7 @@ def advance(
         lanes: Where the lanes stand.
         queue: Who waits.
         room: How many runs that have ended can be returned, at least as many as there are lanes.
-        budget: Steps after which to return in any case.
+        budget: Steps after which to return in any case; some may be taken in addition.
         more: Whether there are more runs than the queue holds. If so, this returns as soon as lanes
             ask in vain; if not, when all runs have ended.
 
@@ -198,6 +207,7 @@ def advance(
     """
     crowd = Crowd(program, queue)
     patience = program.lanes - 1 if program.in_blocks else program.lanes // _WAITING
+    several, at_a_time = rhythm() if program.is_quick else (1, 1)
     every_lane = jax.eval_shape(crowd.rows, lanes)
     ended = Ended(
         rows=jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape[1:]), leaf.dtype), every_lane),
@@ -214,7 +224,14 @@ def advance(
 
     def step(carry: tuple[Lanes, jax.Array, jax.Array]) -> Any:
         lanes, taken, patient = carry
-        return crowd.step(lanes), taken + 1, patient
+        if several == 1:
+            return crowd.step(lanes), taken + 1, patient
+
+        def one(lanes: Lanes, _: None) -> tuple[Lanes, None]:
+            return crowd.step(jax.lax.optimization_barrier(lanes)), None
+
+        lanes, _ = jax.lax.scan(one, lanes, length=several, unroll=at_a_time)
+        return lanes, taken + several, patient
 
     def turn(carry: tuple[Lanes, jax.Array, Ended]) -> tuple[Lanes, jax.Array, Ended]:
         lanes, head, ended = carry

@@ -59,6 +59,7 @@ class Recorder:
     every: int = flax.struct.field(pytree_node=False)
     entries: int = flax.struct.field(pytree_node=False)
     in_blocks = True
+    is_quick = False
 
     @property
     def lanes(self) -> int:

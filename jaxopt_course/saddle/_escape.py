@@ -57,6 +57,7 @@ from jaxopt_course.saddle._escape_program import (
     trace_program,
 )
 from jaxopt_course.saddle._escape_program import Stop as Stop
+from jaxopt_course.saddle._minibatches import with_minibatches
 from jaxopt_course.transforms._protocol import check_rule, is_optimizer
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def escape(
     record_min_eigenvalue: bool = False,
     observe: Mapping[str, Observable] | None = None,
     eval_params: Callable[[Any, Any], Any] | None = None,
+    minibatch: int | None = None,
+    replacement: bool = False,
     devices: tuple[jax.Device, ...] | None = None,
     lanes: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -178,7 +181,8 @@ def escape(
             its own: `lambda key: transforms.perturbed_gradient_descent(..., key=key)`. Its `update`
             gets `value`, `grad` and `value_fn` as extra arguments.
         starts: Parameters of real floating dtype with the runs as leading axis of every leaf.
-        keys: Typed keys, shape `(runs,)`; needed only where `optimizer` is a function.
+        keys: Typed keys, shape `(runs,)`; needed only where `optimizer` is a function, or with
+            `minibatch`.
         max_steps: A run that reaches it ends with `Stop.MAX_STEPS`.
         target_value: End a run with `Stop.TARGET_VALUE` once its value is at most this.
         epsilon: End a run with `Stop.SECOND_ORDER_STATIONARY` once its gradient norm is at most
@@ -194,6 +198,13 @@ def escape(
         eval_params: Function from optimizer state and parameters to the point at which a run is
             reported; by default `transforms.eval_params`. Runs end, and are recorded, by where
             their gradients are taken.
+        minibatch: Number of examples of which each step's gradient is, drawn anew for every step of
+            every run from its key; then `fun` is one of `mean_over_batches`, whose loss and data
+            they are. Runs end, and are recorded, by value and gradient of the whole objective,
+            which is computed at every step, too. The optimizer's `value`, `grad` and `value_fn` are
+            those of the examples.
+        replacement: Whether the examples are drawn independently. By default they are drawn without
+            replacement: every pass over the data has a new order, cut into batches.
         devices: Devices among which the runs are divided, by default `jax.local_devices()`.
         lanes: How many runs a device takes through their steps together; whenever some have ended,
             others take their place. A run has the same bits for the same number of lanes, whatever
@@ -234,6 +245,10 @@ def escape(
     """
     # Everything is checked before anything is traced.
     check_rule(optimizer)
+    if minibatch is not None:
+        optimizer = with_minibatches(fun, optimizer, minibatch, replacement)
+    elif replacement is not False:
+        raise ValueError(f"replacement must be given with minibatch only, got {replacement!r}")
     runs = _check_batch(starts, keys, optimizer)
     check_count(max_steps=max_steps)
     check_count(record_every=record_every, optional=True)
@@ -249,7 +264,7 @@ def escape(
         )
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
     if lanes is None:
-        lanes = default_lanes(runs, starts, execution.devices[0].platform)
+        lanes = default_lanes(runs, starts, execution.devices[0])
     # Functions become what they compute.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
     program = trace_program(
@@ -330,7 +345,9 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
             raise ValueError(f"keys must have shape (runs,), got {keys.shape}")
         lengths["keys"] = keys.shape[0]
     elif not is_optimizer(optimizer):
-        raise ValueError("keys must be given where optimizer is a function of a key, got None")
+        raise ValueError(
+            "keys must be given where optimizer is a function of a key, or with minibatch, got None"
+        )
     if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise ValueError(f"starts and keys must agree on the number of runs, got {listed}")

@@ -27,6 +27,7 @@ from jaxopt_course._checks import is_key
 from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._equations import digest_of, fingerprint
 from jaxopt_course._observe import Observable
+from jaxopt_course._platforms import fast_memory
 from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.transforms._leaves import global_norm
@@ -44,6 +45,11 @@ Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientT
 _EIGENVALUE_BLOCK = 16
 _FEW = 16
 """So many parameters leave a step's fixed cost noticeable with 512 lanes."""
+_QUICK_BYTES = 2**23
+"""Of the largest array in a step that takes microseconds."""
+_COPIES = 8
+"""Arrays of the parameters' size that a step has to do with: these, gradients, state, noise, and
+most of them before and after."""
 
 
 class Stop(enum.IntEnum):
@@ -102,22 +108,27 @@ class Standing(NamedTuple):
     steps: jax.Array
 
 
-def default_lanes(runs: int, starts: Any, platform: str) -> int:
+def default_lanes(runs: int, starts: Any, device: jax.Device) -> int:
     """Return how many runs (the first axis of `starts`) to take together, a power of two.
 
     A step on a CPU has a fixed cost of some ten microseconds and is cheapest per run at about 4,000
     lanes of ten numbers or 500 of a hundred; with more, the lanes outgrow the cache. Half as many
-    lanes as runs leave work for a second device. An accelerator wants all of them at once. Runs
-    whose parameters hold matrices have work enough within themselves.
+    lanes as runs leave work for a second device; runs whose parameters hold matrices have work
+    enough within themselves. An accelerator wants all of them at once, as long as the lanes lie in
+    the memory next to its arithmetic; beyond that a step takes as long as its arrays take to pass.
     """
     vectors = lane_axis(starts) == -1
-    few = sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(starts)) <= _FEW
-    if platform == "cpu":
+    if device.platform == "cpu":
+        few = sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(starts)) <= _FEW
         least, most = (8, 2048 if few else 512) if vectors else (1, 8)
         wanted = runs // 2
     else:
-        least, most = (64, 16_384) if vectors else (1, 256)
-        wanted = 2 * runs - 1
+        one = sum(
+            math.prod(jnp.shape(leaf)[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(starts)
+        )
+        fitting = fast_memory(device) // (_COPIES * max(one, 1))
+        most = 2 ** max(fitting.bit_length() - 1, 0)
+        least, wanted = (64 if vectors and most >= 64 else 1), 2 * runs - 1
     power = 2 ** max(wanted.bit_length() - 1, 0)
     return min(max(power, least), most)
 
@@ -220,6 +231,13 @@ class EscapeProgram:
     lanes: int = flax.struct.field(pytree_node=False)
     axis: int = flax.struct.field(pytree_node=False)
     in_blocks = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a step takes no longer than to look at its outcome: it moves little memory."""
+        parts = (self.fun, self.rule.update)
+        one = max(part.largest_array() for part in parts)
+        return self.axis == -1 and self.lanes * one <= _QUICK_BYTES
 
     def begin(self, starts: Start, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Return the state of lanes at their starts, and which of them have ended there."""

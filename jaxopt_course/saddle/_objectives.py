@@ -100,7 +100,7 @@ class GaussNewton:
         return lambda v: _mean(batch_product, self.data, self._size(), (params, v))
 
     def _size(self) -> int:
-        return _num_examples(self.data) if self.batch_size is None else self.batch_size
+        return num_examples(self.data) if self.batch_size is None else self.batch_size
 
 
 def mean_over_batches(
@@ -134,7 +134,7 @@ def mean_over_batches(
     if not callable(loss):
         raise TypeError(f"loss must be a function of parameters and a batch, got {loss!r}")
     check_count(batch_size=batch_size)
-    _num_examples(data)
+    num_examples(data)
     return MeanOverBatches(_as_pytree(loss), jax.tree.map(jnp.asarray, data), batch_size)
 
 
@@ -158,7 +158,8 @@ def _as_pytree(fun: Callable[..., Any]) -> Any:
     return Partial(fun) if callable(fun) and jax.tree_util.all_leaves([fun]) else fun
 
 
-def _num_examples(data: Any) -> int:
+def num_examples(data: Any) -> int:
+    """The number of examples that all arrays have, checked."""
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes <= {(), (0,)}:
         raise ValueError(
@@ -180,12 +181,12 @@ def _mean(
 
     Where `fun` is to be differentiated, `remember=False` keeps nothing of a batch but its number.
     """
-    num_examples = _num_examples(data)
-    num_batches = num_examples // batch_size
+    count = num_examples(data)
+    num_batches = count // batch_size
     whole = num_batches * batch_size
 
     def take(leaf: jax.Array, i: jax.Array) -> jax.Array:
-        if whole == num_examples:
+        if whole == count:
             # Costs no copy, and an axis of examples that is sharded stays so.
             return leaf.reshape(batch_size, num_batches, *leaf.shape[1:])[:, i]
         return leaf[i + num_batches * jnp.arange(batch_size)]
@@ -200,8 +201,8 @@ def _mean(
         of_batch = jax.checkpoint(of_batch, prevent_cse=False)
         of_rest = jax.checkpoint(of_rest)
 
-    def add(total: Any, value: Any, count: int) -> Any:
-        weight = count / num_examples
+    def add(total: Any, value: Any, part: int) -> Any:
+        weight = part / count
         return jax.tree.map(lambda t, v: t + weight * v.astype(t.dtype), total, value)
 
     first = of_rest if num_batches == 0 else partial(of_batch, i=jnp.zeros((), jnp.int32))
@@ -216,6 +217,6 @@ def _mean(
             total,
             jnp.arange(num_batches),
         )
-    if whole < num_examples:
-        total = add(total, of_rest(operands), num_examples - whole)
+    if whole < count:
+        total = add(total, of_rest(operands), count - whole)
     return total

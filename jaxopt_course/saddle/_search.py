@@ -52,12 +52,12 @@ from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
 from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search_program import (
+    BLOCK,
     RULES,
     Limits,
     SearchProgram,
     Start,
     about,
-    block_size,
     default_lanes,
 )
 from jaxopt_course.saddle._search_program import Outcome as Outcome
@@ -268,7 +268,6 @@ def find(
         limits=jax.tree.map(jnp.asarray, limits),
         method=method,
         lanes=int(lanes),
-        block=block_size(int(lanes)),
     )
     ends = batch.run(program, begin, about=lambda: about(program), execution=execution)
     census = take_census(naming, ends, begin.wanted, limits.tolerance, merge_tolerance)
@@ -379,7 +378,7 @@ def take_census(
     first = jax.tree.map(lambda leaf: leaf[0], params)
     shape = jax.eval_shape(lambda x: name(None, x, bounds[0]), first)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    guarded = jax.vmap(update_where(name, block=block_size(best.size)), in_axes=(0, None, 0, 0))
+    guarded = jax.vmap(update_where(name, block=BLOCK), in_axes=(0, None, 0, 0))
     point = guarded(jnp.arange(best.size) < groups.count, nothing, candidates, bounds)
 
     # The last word on the index has `classify`, which doubts small eigenvalues.

@@ -60,7 +60,7 @@ class Outcome(enum.IntEnum):
     DIVERGED = 5
 
 
-_BLOCK = 64
+BLOCK = 64
 _MOST_LANES = 2048
 
 _ACCEPT, _SHRINK, _GROW = 0.1, 0.25, 0.75
@@ -127,13 +127,7 @@ def default_lanes(runs: int, platform: str) -> int:
     are best, but for half of the runs, which are left to a second device. An accelerator wants all
     of them at once.
     """
-    return min(max(-(-runs // 2), _BLOCK), _MOST_LANES, runs) if platform == "cpu" else runs
-
-
-def block_size(count: int) -> int:
-    """Return how many of so many members to compute at once, where some need no computation."""
-    # An accelerator has lanes to spare, and its time goes by the number of blocks.
-    return _BLOCK if jax.default_backend() == "cpu" else count
+    return min(max(-(-runs // 2), BLOCK), _MOST_LANES, runs) if platform == "cpu" else runs
 
 
 @flax.struct.dataclass
@@ -145,16 +139,15 @@ class SearchProgram:
         limits: The numbers that the loop depends on.
         method: How a step is found; None for one of two ways, as each run's `Start.follows` says.
         lanes: How many runs take their steps together.
-        block: How many of them at once, where not all run.
     """
 
     fun: Traced
     limits: Limits
     method: str | None = flax.struct.field(pytree_node=False)
     lanes: int = flax.struct.field(pytree_node=False)
-    block: int = flax.struct.field(pytree_node=False)
     axis = 0
     in_blocks = False
+    is_quick = False
 
     def begin(self, starts: Start, reason: jax.Array) -> tuple[Search, jax.Array]:
         """Return the state of lanes at their starts."""
@@ -175,7 +168,7 @@ class SearchProgram:
     def step(self, state: Search, reason: jax.Array) -> tuple[Search, jax.Array]:
         """Take a step in every lane that runs."""
         advance = partial(_advance, self._fun_of_vector, self.method, self.limits)
-        guarded = jax.vmap(update_where(advance, block=self.block))
+        guarded = jax.vmap(update_where(advance, block=BLOCK))
         standing = (state.run, reason)
         run, reason = guarded(reason == RUNNING, standing, state.start, state.wanted, state.follows)
         return state._replace(run=run), reason
@@ -212,6 +205,8 @@ def about(program: SearchProgram) -> dict[str, Any]:
     return kept | numbers
 
 
+# By default a TPU multiplies float32 as bfloat16, to three digits.
+@jax.default_matmul_precision("highest")
 def _advance(
     fun: Callable[[jax.Array], jax.Array],
     method: str | None,

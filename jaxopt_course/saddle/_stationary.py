@@ -182,6 +182,8 @@ def classify(
     )
 
 
+# By default a TPU multiplies float32 as bfloat16, to three digits.
+@jax.default_matmul_precision("highest")
 def classify_unchecked(
     fun: Callable[[Any], jax.Array],
     x: chex.ArrayTree,

@@ -123,7 +123,7 @@ def trace(
 
     def sample(key: jax.Array) -> jax.Array:
         z = _without(basis, jax.random.rademacher(key, zero.shape, zero.dtype))
-        return z @ operator(z)
+        return jnp.matmul(z, operator(z), precision="highest")
 
     exact = jnp.sum(basis * images)
     mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)

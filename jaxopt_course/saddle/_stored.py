@@ -275,7 +275,7 @@ def escape_to_disk(
         starts = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), start
         )
-        lanes = default_lanes(runs, starts, execution.devices[0].platform)
+        lanes = default_lanes(runs, starts, execution.devices[0])
     # The program of the runs.
     program = trace_program(
         fun,

@@ -285,6 +285,7 @@ class TrainingProgram:
     capacity: int = flax.struct.field(pytree_node=False)
     axis = 0
     in_blocks = False
+    is_quick = False
 
     def begin(self, starts: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Return lanes at their starts, where those end that are through."""

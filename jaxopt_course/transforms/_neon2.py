@@ -113,7 +113,7 @@ def neon2(
         )
         length = _krylov.norm(found)
         direction = _krylov.normalized(found)
-        measured = direction @ bend(end * direction) / end
+        measured = jnp.matmul(direction, bend(end * direction), precision="highest") / end
         return direction, jnp.where(length >= end, measured, 0)
 
     return escape_along(

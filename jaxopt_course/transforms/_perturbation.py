@@ -56,7 +56,8 @@ def perturb_at_saddle(
     parameters. The gradient whose norm is compared is the extra argument `grad` where `update` gets
     one (as `saddle.escape` passes it), otherwise the incoming updates: behind a rescaling, pass it.
 
-    In a batch under `vmap`, noise is drawn only for the members that are due.
+    In a batch under `vmap`, noise is drawn only for the members that are due, on accelerators for
+    all, which is cheaper there.
 
     Args:
         radius: Radius of the ball, in units of the parameters.
@@ -106,7 +107,7 @@ def perturb_at_saddle(
             noise = draw_noise(key, number, updates, "ball")
             return add_scaled(updates, radius, noise)
 
-        perturbed = update_where(perturb)(
+        perturbed = update_where(perturb, cheap=True)(
             due, updates, state.key, state.num_perturbations, jnp.asarray(radius)
         )
         return perturbed, PerturbAtSaddleState(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import gradient_flow
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,7 @@ def test_nan_holds_nothing(dataset):
 
 def test_the_figure_has_a_panel_for_every_initializer(dataset):
     assert len(gradient_flow.plot(dataset).axes) == len(gradient_flow.INITIALIZERS)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(gradient_flow.claims, dataset) == []

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from experiments import momentum
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +57,7 @@ def test_each_claim_fails_when_its_data_are_wrong(dataset):
 
 def test_the_figure_has_three_panels(dataset):
     assert len(momentum.plot(dataset).axes) == 3
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(momentum.claims, dataset) == []

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import quadratic_rates
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,7 @@ def test_the_figure_shows_every_method(dataset):
     _, right = quadratic_rates.plot(dataset).axes
     labels = [text.get_text() for text in right.get_legend().get_texts()]
     assert labels == [method.name for method in quadratic_rates.METHODS]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(quadratic_rates.claims, dataset) == []

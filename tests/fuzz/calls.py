@@ -426,6 +426,8 @@ ARGUMENTS: dict[str, Kind] = {
     "record_params": flags(),
     "record_min_eigenvalue": flags(),
     "observe_every": counts(2),
+    "minibatch": counts(None),
+    "replacement": flags(False),
     "devices": devices(),
     "lanes": counts(2),
     "checkpoint": paths("unwritten"),

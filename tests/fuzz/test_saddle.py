@@ -129,6 +129,8 @@ KINDS = {
     "record_min_eigenvalue": flags(),
     "observe": Kind(st.just(None), st.sampled_from(({}, {"a": 3}, {3: jnp.sin}, 3, "a", [1]))),
     "start": Kind(st.sampled_from((None, jnp.ones(3))), wild_trees()),
+    "minibatch": Kind(st.just(None), st.sampled_from((None, 0, 2, "a", 1.0))),
+    "replacement": Kind(st.just(False), flags().wild),
     "lanes": sizes(1, 2),
     "checkpoint": Kind(st.just(None), st.sampled_from((None, 3, b"folder"))),
     "checkpoint_every": positive(0.5, 60),

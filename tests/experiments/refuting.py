@@ -1,0 +1,77 @@
+"""Wrong measurements, for which claims must not hold: a claim that none refutes says nothing.
+
+`unrefuted` changes one variable of a result at a time, in whole and at every label of its
+dimensions: to 0, to the opposite sign, to far more and far less, to a shifted and to a constant
+value, to the order reversed. Attributes that are numbers are changed, too: they hold constants that
+were measured.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import xarray as xr
+
+from experiments.lab.claims import Claim
+
+CHANGES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda x: 0 * x,
+    lambda x: -x,
+    lambda x: 1e3 * x,
+    lambda x: 1e-3 * x,
+    lambda x: x + 1,
+    lambda x: x - 1,
+    lambda x: 1.5 * x,
+    lambda x: np.full_like(x, x.flat[0]),
+    lambda x: x[..., ::-1],
+    lambda x: x[::-1],
+    lambda x: np.full_like(x, np.inf),
+)
+MOST_LABELS = 30
+
+
+def unrefuted(claims: Callable[[xr.Dataset], list[Claim]], dataset: xr.Dataset) -> list[str]:
+    """Statements that hold of a result, and that hold or are not measured of all wrong ones."""
+    judged = claims(dataset)
+    left = {i for i, claim in enumerate(judged) if claim.holds is not False}
+    for wrong in wrong_results(dataset):
+        if not left:
+            break
+        try:
+            with np.errstate(all="ignore"):
+                again = claims(wrong)
+        except (ValueError, IndexError, KeyError, ArithmeticError, np.linalg.LinAlgError):
+            continue  # Numbers so wrong that nothing can be said of them.
+        if len(again) == len(judged):
+            left -= {i for i in left if again[i].holds is False}
+    return [judged[i].statement for i in sorted(left)]
+
+
+def wrong_results(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Copies of a result with one variable, or a part of one, changed; coarse changes first."""
+    numbers = [name for name, x in dataset.data_vars.items() if x.dtype.kind in "fiub"]
+    for change, name in itertools.product(CHANGES, numbers):
+        yield _changed(dataset, name, {}, change)
+    for name in numbers:
+        for axis, size in dataset[name].sizes.items():
+            labels = np.unique(np.linspace(0, size - 1, min(size, MOST_LABELS)).astype(int))
+            for label, change in itertools.product(labels, CHANGES):
+                yield _changed(dataset, name, {axis: label}, change)
+    for name, value in dataset.attrs.items():
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+            for factor in (0.0, 1e-3, 1e3):
+                yield dataset.assign_attrs({name: type(value)(value * factor)})
+
+
+def _changed(dataset: xr.Dataset, name, at: dict, change: Callable) -> xr.Dataset:
+    array = dataset[name]
+    values = np.array(array.values)
+    where = tuple(at.get(axis, slice(None)) for axis in array.dims)
+    part = values[where]
+    if part.dtype.kind == "b":
+        values[where] = ~part if change is CHANGES[1] else False
+    else:
+        with np.errstate(all="ignore"):
+            changed = change(np.atleast_1d(part).astype(float)).reshape(part.shape)
+            values[where] = changed.astype(part.dtype)
+    return dataset.assign({name: (array.dims, values, array.attrs)})

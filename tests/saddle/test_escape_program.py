@@ -1,0 +1,114 @@
+"""What lanes do under `escape` is the same on every kind of device, however it is compiled."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_course import problems, saddle, transforms
+from jaxopt_course._engine import _compiled, _loop
+from jaxopt_course._platforms import Rhythm, traced_for
+from jaxopt_course.saddle._escape_program import (
+    Limits,
+    Start,
+    default_lanes,
+    trace_program,
+)
+
+OCTOPUS = problems.octopus(dimension=5)
+STARTS = 0.3 * jax.random.normal(jax.random.key(0), (40, 5))
+KEYS = jax.random.split(jax.random.key(1), 40)
+
+
+def perturbed(key):
+    return transforms.perturbed_gradient_descent(
+        0.1, radius=0.02, gradient_threshold=0.02, interval=1, key=key
+    )
+
+
+def noisy(key):
+    return transforms.noisy_gradient_descent(0.1, 1e-2, key)
+
+
+def escape(optimizer, starts=STARTS, keys=KEYS, **options):
+    """Runs that end at very different steps, more than there are lanes."""
+    options = {"target_value": -3.5, "max_steps": 90, "lanes": 16} | options
+    return saddle.escape(OCTOPUS.fun, optimizer, starts, keys, **options)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "platform", "options"),
+    [
+        (perturbed, "gpu", {}),
+        (noisy, "gpu", {}),
+        (perturbed, "tpu", {"epsilon": 0.2, "hessian_lipschitz": 1.0}),
+        (perturbed, "tpu", {"record_every": 20, "record_params": True}),
+    ],
+    ids=["perturbed", "noisy", "epsilon", "recorded"],
+)
+def test_a_run_has_the_same_bits_by_the_way_of_an_accelerator(optimizer, platform, options):
+    expected = escape(optimizer, **options)
+    assert len(set(expected.steps.tolist())) > 3
+    with traced_for(platform):
+        jax.tree.map(np.testing.assert_array_equal, escape(optimizer, **options), expected)
+
+
+@pytest.mark.parametrize("optimizer", [perturbed, transforms.adam(0.05)], ids=["noise", "adam"])
+def test_how_many_steps_are_taken_between_two_looks_does_not_matter(optimizer, monkeypatch):
+    expected = escape(optimizer)
+    for steps in (7, 64):
+        monkeypatch.setattr(_loop, "rhythm", lambda steps=steps: Rhythm(steps, 1))
+        _compiled._compiled.cache_clear()
+        _compiled._needs.cache_clear()
+        jax.tree.map(np.testing.assert_array_equal, escape(optimizer), expected)
+    monkeypatch.undo()
+    _compiled._compiled.cache_clear()
+    _compiled._needs.cache_clear()
+
+
+def test_a_run_that_waits_for_others_is_reported_where_its_own_state_says():
+    nesterov = transforms.nesterov(0.01)
+    together = escape(nesterov, keys=None)
+    alone = [escape(nesterov, STARTS[i : i + 1], None) for i in range(5)]
+    assert together.counts() == {"TARGET_VALUE": 40}
+    for i, run in enumerate(alone):
+        np.testing.assert_array_equal(run.params[0], together.params[i])
+
+
+def test_steps_that_move_much_memory_are_taken_one_by_one():
+    data = jnp.ones((2000, 500))
+
+    def is_quick(fun, size):
+        shapes = Start(jax.ShapeDtypeStruct((size,), jnp.float32), None)
+        program = trace_program(
+            fun,
+            transforms.gradient_descent(0.1),
+            shapes,
+            at=lambda: jnp.zeros(size),
+            limits=Limits(None, None, None),
+            max_steps=10,
+            lanes=1024,
+        )
+        return program.is_quick
+
+    assert is_quick(OCTOPUS.fun, 5)
+    assert not is_quick(lambda x: jnp.sum((data @ x) ** 2), 500)
+    assert not is_quick(lambda x: jnp.sum(x**4), 100_000)
+
+
+H100 = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")
+
+
+def test_an_accelerator_takes_as_many_lanes_as_lie_in_its_cache():
+    def lanes(runs, *sizes):
+        return default_lanes(runs, jax.ShapeDtypeStruct((runs, *sizes), jnp.float32), H100)
+
+    assert lanes(1000, 10) == 1024
+    assert lanes(3, 10) == 64
+    cache = 50 * 2**20
+    for sizes in ((10,), (100,), (10_000,), (300, 300)):
+        bytes_a_lane = 8 * 4 * np.prod(sizes)
+        assert cache / 2 < lanes(10**7, *sizes) * bytes_a_lane <= cache
+    assert lanes(1000, 10_000, 1000) == 1
