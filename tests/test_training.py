@@ -1,6 +1,7 @@
 """Training: many runs in one program, each the same whoever trains beside it."""
 
 import operator
+from functools import partial
 
 import chex
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxopt_course import training
+from jaxopt_course._checks import is_key
 from jaxopt_course._engine._compiled import CompiledLoop
 from jaxopt_course._streams import stream
 from jaxopt_course.nn import MLP, FunctionalView, functional_view
@@ -384,3 +387,37 @@ def test_labels_that_number_no_output_are_named():
         fit(labels + 1)
     with pytest.raises(ValueError, match=r"evaluation\['test'\] must have labels from 0 to 1"):
         fit(labels, evaluation={"test": (inputs, labels - 1)})
+
+
+def on_host(tree):
+    """NumPy's arrays of a tree, of keys their data."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree
+    )
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+@pytest.mark.parametrize("sharded", [False, True], ids=["plain", "sharded"])
+def test_within_a_mesh_training_is_what_it_is_without(kind, sharded):
+    inputs, labels = spirals()
+    own = jax.random.split(jax.random.key(7), 8)
+    options = {
+        "epochs": 2,
+        "batch_size": 24,
+        "lanes": 1,
+        "evaluation": {"test": (inputs[:8], labels[:8])},
+    }
+    devices = tuple(jax.devices())
+    fit = partial(training.fit, plain_network, ADAM, devices=devices, **options)
+    expected = fit((inputs, labels), own)
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        if sharded:
+            place = NamedSharding(mesh, PartitionSpec("d"))
+            inputs, labels, own = jax.device_put((inputs, labels, own), place)
+        found = fit((inputs, labels), own)
+    both = (on_host((fitted.runs, fitted.history)) for fitted in (found, expected))
+    jax.tree.map(np.testing.assert_array_equal, *both)
+    if sharded:
+        weights = jax.tree.leaves(found.runs.params)
+        assert all(leaf.sharding.is_equivalent_to(place, leaf.ndim) for leaf in weights)

@@ -36,11 +36,13 @@ FlatFunction = Callable[[jax.Array], jax.Array]
 _CHUNKED = 500
 # Random pairs of directions that estimate the size of the third derivative.
 _PROBES = 4
+# Dimension beyond which they are no constants of the program.
+_DRAWN = 10_000
 # Directions in which derivatives are compared with differences, and how many rounding errors of
 # what is subtracted the two may be apart.
 _COMPARED, _ROUNDINGS = 4, 100
 # Largest Kantorovich number at which an eigenvalue's sign is believed.
-_TRUSTED = 0.25
+TRUSTED = 0.25
 
 
 class Spectrum(NamedTuple):
@@ -131,7 +133,7 @@ def dense_spectrum(
     tolerance = jnp.asarray(tolerance, x.dtype)
     lipschitz = third_derivative_size(fun, x)
     h = _kantorovich_numbers(eigenvalues, eigenvectors.T @ gradient, lipschitz, tolerance)
-    doubtful = jnp.where((h > _TRUSTED) & (not trusting), jnp.abs(eigenvalues), 0)
+    doubtful = jnp.where((h > TRUSTED) & (not trusting), jnp.abs(eigenvalues), 0)
     return Spectrum(
         gradient=gradient,
         eigenvalues=eigenvalues,
@@ -203,8 +205,6 @@ def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
 
     NaN where `jax.custom_vjp` rules in `fun` rule forward mode out: the estimate is not to be had.
     """
-    pairs = jnp.asarray(x.size**0.5 * unit_vectors(2 * _PROBES, x.size), x.dtype)
-    pairs = pairs.reshape(2, _PROBES, x.size)
 
     def product(u, v):
         def hessian_times_v(point):
@@ -212,7 +212,16 @@ def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
 
         return jax.jvp(hessian_times_v, (x,), (u,))[1]
 
+    def squared_norm(key):
+        u, v = jax.random.normal(key, (2, x.size), x.dtype)
+        return jnp.sum(jnp.square(product(u, v)))
+
     try:
+        if x.size > _DRAWN:
+            squares = jax.lax.map(squared_norm, jax.random.split(jax.random.key(0), _PROBES))
+            return jnp.sqrt(jnp.sum(squares) / _PROBES)
+        pairs = jnp.asarray(x.size**0.5 * unit_vectors(2 * _PROBES, x.size), x.dtype)
+        pairs = pairs.reshape(2, _PROBES, x.size)
         return jnp.sqrt(jnp.sum(jnp.square(jax.vmap(product)(*pairs))) / _PROBES)
     except (TypeError, NotImplementedError) as error:
         if not _krylov.is_forward_refused(error):

@@ -11,6 +11,14 @@ uniformly random vector, and `lower_bound <= lambda_min` but for a stated probab
 vector (`_krylov/_bounds.py`). The restarts that follow improve the eigenpairs, not that bound.
 
 Directions in `null_basis` are taken out first: everything is about P H P on their complement.
+
+Beside a stationary point the signs are doubted as `_dense.py` says, by the same number. That takes
+the length of the Newton step within the eigenvectors of the eigenvalues no smaller than `|lambda|`,
+
+    delta(|lambda|)^2 = sum over |lambda_j| >= |lambda| of (v_j . g / lambda_j)^2.
+
+For the eigenpairs found it is computed as it stands. What of g is orthogonal to them starts a
+second Lanczos run, whose Ritz values and weights are a quadrature for the rest of the sum.
 """
 
 import math
@@ -27,8 +35,16 @@ from jaxopt_course import _krylov
 from jaxopt_course._progress import counted
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, reporter
-from jaxopt_course.saddle._dense import oriented, orthonormal_rows
+from jaxopt_course.saddle._dense import (
+    TRUSTED,
+    oriented,
+    orthonormal_rows,
+    third_derivative_size,
+)
 from jaxopt_course.saddle._point import Kind, StationaryPoint
+
+# Products that measure the gradient's components along eigenvalues that were not found.
+_GRADIENT_STEPS = 40
 
 
 @flax.struct.dataclass
@@ -202,6 +218,7 @@ def classify_matrix_free(
     key: jax.Array,
     num_eigenvalues: int,
     failure_probability: float,
+    count_doubtful: bool,
     callback: Callable[[CurvatureProgress], Any] | None,
 ) -> StationaryPoint:
     """Do what `classify` does; `x` is a vector, and `directions` maps it to vectors, (k, n)."""
@@ -235,22 +252,42 @@ def classify_matrix_free(
     size = jnp.maximum(jnp.max(jnp.abs(values)), jnp.abs(found.largest))
     if gradient_tolerance is None:
         gradient_tolerance = eps ** (2 / 3) * size * (1 + jnp.max(jnp.abs(x)))
-    if eigenvalue_tolerance is None:
+    trusting = eigenvalue_tolerance is not None
+    if not trusting:
         eigenvalue_tolerance = jnp.maximum(eps**0.5 * size, found.precision_floor)
     tolerance = jnp.asarray(eigenvalue_tolerance, x.dtype)
     gradient_tolerance = jnp.asarray(gradient_tolerance, x.dtype)
+    # Not ">": a gradient that is NaN is not small.
+    stationary = gradient_norm <= gradient_tolerance
+
+    # Signs that may be others at the stationary point.
+    ends = jnp.append(values, found.largest)
+    lipschitz, numbers = jnp.full((), jnp.nan, x.dtype), jnp.full_like(ends, jnp.nan)
+    doubted = jnp.zeros(ends.shape, bool)
+    if not trusting:
+        lipschitz, numbers = jax.lax.cond(
+            stationary,
+            lambda: _kantorovich_numbers(
+                fun, x, gradient, operator, found, ends, tolerance, basis, stream(key, "doubt")
+            ),
+            lambda: (lipschitz, numbers),
+        )
+        doubted = numbers > TRUSTED
+    doubt = jnp.maximum(tolerance, jnp.max(jnp.where(doubted, jnp.abs(ends), 0)))
+    smallest, largest = jnp.where((jnp.abs(ends) <= doubt), 0, ends)[jnp.array([0, -1])]
     # A minimum needs a lower bound that is positive, a maximum the largest Ritz value alone.
     kind = jnp.select(
         [
-            # Not ">": a gradient that is NaN is not small.
-            ~(gradient_norm <= gradient_tolerance),
-            (values[0] < -tolerance) & (found.largest > tolerance),
-            (values[0] > tolerance) & (found.lower_bound > 0),
-            found.largest < -tolerance,
+            ~stationary,
+            (smallest < 0) & (largest > 0),
+            (smallest > 0) & (found.lower_bound > 0),
+            largest < 0,
         ],
         [Kind.NOT_STATIONARY, Kind.STRICT_SADDLE, Kind.MINIMUM, Kind.MAXIMUM],
         Kind.DEGENERATE,
     )
+    if not count_doubtful:
+        tolerance = doubt
     return StationaryPoint(
         kind=kind.astype(jnp.int32),
         index=jnp.sum(values < -tolerance).astype(jnp.int32),
@@ -261,17 +298,63 @@ def classify_matrix_free(
         gradient_norm=gradient_norm,
         gradient_tolerance=gradient_tolerance,
         eigenvalue_tolerance=tolerance,
-        kind_tolerance=tolerance,
+        kind_tolerance=doubt,
         min_eigenvalue_error=found.residual_norms[0] + found.precision_floor,
         eigenvalue_errors=found.residual_norms + found.precision_floor,
         min_eigenvalue_bound=found.lower_bound,
         failure_probability=jnp.asarray(failure_probability, x.dtype),
-        kantorovich=jnp.full((), jnp.nan, x.dtype),
-        hessian_lipschitz=jnp.full((), jnp.nan, x.dtype),
+        kantorovich=jnp.max(numbers),
+        hessian_lipschitz=lipschitz,
         null_space_residual=known_residual,
         null_space_used=jnp.asarray(basis is not None) & jnp.any(basis != 0),
         finite=found.finite & jnp.isfinite(gradient_norm),
     )
+
+
+def _kantorovich_numbers(
+    fun: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    gradient: jax.Array,
+    operator: Callable[[jax.Array], jax.Array],
+    found: SmallestSpectrum,
+    eigenvalues: jax.Array,
+    tolerance: jax.Array,
+    null_basis: jax.Array | None,
+    key: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The size of the third derivative, and `rho delta / |lambda|` of each of some eigenvalues.
+
+    Where a bound on the numbers, `rho |g| / lambda^2`, leaves no doubt, they are that bound.
+    """
+    sizes = jnp.abs(eigenvalues)
+    regular = sizes > tolerance
+    safe = jnp.where(regular, sizes, 1)
+    taken = found.eigenvectors
+    if null_basis is not None:
+        taken = jnp.concatenate([taken, null_basis])
+        gradient = gradient - (null_basis @ gradient) @ null_basis
+    lipschitz = third_derivative_size(fun, x)
+    bounds = jnp.linalg.norm(gradient) / safe
+
+    def by_components() -> jax.Array:
+        components = found.eigenvectors @ gradient
+        rest = gradient - components @ found.eigenvectors
+
+        def outside(vector: jax.Array) -> jax.Array:
+            image = operator(vector - (taken @ vector) @ taken)
+            return image - (taken @ image) @ taken
+
+        run = _krylov.lanczos(outside, rest, num_steps=_GRADIENT_STEPS, key=key)
+        nodes, vectors = jnp.linalg.eigh(run.projected)
+        nodes = jnp.append(found.eigenvalues, nodes)
+        squares = jnp.append(components**2, jnp.sum(rest**2) * vectors[0] ** 2)
+        counted = jnp.abs(nodes)[None, :] >= jnp.maximum(sizes, tolerance)[:, None]
+        steps = squares / jnp.where(nodes != 0, nodes, 1) ** 2
+        return jnp.sqrt(jnp.sum(jnp.where(counted, steps[None, :], 0), axis=1))
+
+    doubtful = jnp.any(regular & (lipschitz * bounds / safe > TRUSTED))
+    lengths = jax.lax.cond(doubtful, by_components, lambda: bounds)
+    return lipschitz, jnp.where(regular, lipschitz * lengths / safe, 0)
 
 
 def num_operations(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> int:

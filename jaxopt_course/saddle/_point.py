@@ -144,7 +144,7 @@ class StationaryPoint:
         eigenvalue_tolerance: The largest absolute eigenvalue that counted as zero.
         kind_tolerance: The largest that counted as zero for `kind`: `eigenvalue_tolerance`, or more
             where the point lies beside a stationary one and `kantorovich` leaves the sign there
-            open. Matrix-free nothing is doubted, and `kind` is what the Hessian at the point says.
+            open. Matrix-free a point that is not stationary is not asked for it.
         min_eigenvalue_error: Some eigenvalue of the Hessian lies within this of `min_eigenvalue`:
             the residual norm, or the rounding error of the dense decomposition. So the point is a
             strict saddle with `lambda_min <= min_eigenvalue + min_eigenvalue_error` if that is
@@ -155,8 +155,10 @@ class StationaryPoint:
         failure_probability: Of `min_eigenvalue_bound`, over the random start of Lanczos' method;
             0 for the dense Hessian.
         kantorovich: Largest `rho |H^-1| |H^-1 g|` of an eigenvalue, see `_dense.py`: above 1/4 some
-            signs at `x` are not those at the stationary point. NaN matrix-free, and where `fun` has
-            no third derivative because of `jax.custom_vjp` rules.
+            signs at `x` are not those at the stationary point. NaN where `fun` has no third
+            derivative because of `jax.custom_vjp` rules. Matrix-free it is about the eigenvalues
+            found and the largest, a bound where that leaves no doubt, and NaN at a point that is
+            not stationary or where `eigenvalue_tolerance` is given.
         hessian_lipschitz: The rho in it, estimated by the Frobenius norm of the third derivative.
         null_space_residual: Largest |H v| of a unit vector in `null_space`. If it is not small,
             the directions are not flat, and none was taken out.

@@ -228,6 +228,7 @@ def classify_unchecked(
             key=stream(jax.random.key(0) if key is None else key, "classify"),
             num_eigenvalues=min(num_eigenvalues, flat.size),
             failure_probability=failure_probability,
+            count_doubtful=count_doubtful,
             callback=callback,
         )
     else:

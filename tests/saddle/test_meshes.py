@@ -150,6 +150,31 @@ def test_batches_of_runs_are_what_they_are_without_a_mesh(kind, axes):
         )
 
 
+@BOTH_KINDS
+def test_stored_runs_are_what_they_are_without_a_mesh(kind, tmp_path):
+    def stored(name, devices):
+        return saddle.escape_to_disk(
+            valley,
+            optax.sgd(0.05),
+            lambda key: jax.random.normal(key, (2,)),
+            jax.random.key(3),
+            runs=24,
+            folder=tmp_path / name,
+            max_steps=20,
+            lanes=2,
+            devices=devices,
+        ).load()
+
+    expected = stored("alone", None)
+    mesh = jax.make_mesh((8,), ("d",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        found = stored("within", tuple(jax.devices()))
+        # What a mesh has begun goes on, or is read, without one and the other way round.
+        again = stored("alone", tuple(jax.devices()))
+    for runs in (found, again, stored("within", None)):
+        jax.tree.map(np.testing.assert_array_equal, runs, expected)
+
+
 def test_batches_of_runs_within_a_program_of_explicit_axes():
     mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):

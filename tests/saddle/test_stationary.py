@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import saddle
-from jaxopt_course.saddle import Kind
+from jaxopt_course.saddle import Kind, _stationary
 
 DIMENSION = 5
 
@@ -274,6 +274,51 @@ def test_doubt_leaves_the_kind_open_and_the_index_as_it_is():
     assert (point.kind, point.index, point.nullity) == (Kind.DEGENERATE, 1, 0)
     assert point.kantorovich > 1 / 4
     assert point.kind_tolerance > 0.05 > point.eigenvalue_tolerance
+
+
+def valleys(offset, x):
+    """Vary in two directions of many; the others curve upwards."""
+    first = {
+        "saddle": -(x[0] ** 2) + x[0] ** 4,
+        "minimum": x[0] ** 2 + x[0] ** 3 / 9,
+        # With a third derivative in many directions, of which few probes tell the size.
+        "inflection": x[0] ** 3 + jnp.sum(x[2:] ** 3) / 2,
+        "quartic": x[0] ** 4 + jnp.sum(x[2:] ** 3) / 2,
+        "maximum": 0 * x[0],
+    }
+    rest = jnp.linspace(0.5, 2.0, x.size - 2) @ x[2:] ** 2 / 2
+    value = first[offset] + x[1] ** 2 + rest
+    return jnp.sum(x**3) / 99 - jnp.sum(x**2) if offset == "maximum" else value
+
+
+@pytest.mark.parametrize("size", [110, 130])
+def test_either_method_gives_the_kind_beside_a_stationary_point(monkeypatch, size):
+    # The limit is 2,000 parameters, and the rule the same at a cheaper one.
+    monkeypatch.setattr(_stationary, "_DENSE", 120)
+    kinds = {
+        "saddle": Kind.STRICT_SADDLE,
+        "minimum": Kind.MINIMUM,
+        "inflection": Kind.DEGENERATE,
+        "quartic": Kind.DEGENERATE,
+        "maximum": Kind.MAXIMUM,
+    }
+    x = jnp.zeros(size).at[:3].set([-0.05, 0.002, 0.001])
+    for name, kind in kinds.items():
+        points = {
+            method: saddle.classify(
+                partial(valleys, name), x, gradient_tolerance=0.3, method=method
+            )
+            for method in ("auto", "dense", "lanczos")
+        }
+        assert {point.name for point in points.values()} == {kind.name}
+        assert len(points["auto"].eigenvalues) == (110 if size == 110 else 4)
+        dense, lanczos = points["dense"], points["lanczos"]
+        assert dense.index >= 1 or name not in ("saddle", "inflection")
+        np.testing.assert_allclose(dense.hessian_lipschitz, lanczos.hessian_lipschitz, rtol=1e-5)
+        assert (dense.kind_tolerance > dense.eigenvalue_tolerance) == (kind == Kind.DEGENERATE)
+        assert (lanczos.kind_tolerance > lanczos.eigenvalue_tolerance) == (kind == Kind.DEGENERATE)
+        if kind == Kind.DEGENERATE:
+            np.testing.assert_allclose(dense.kantorovich, lanczos.kantorovich, rtol=1e-3)
 
 
 @jax.custom_vjp
