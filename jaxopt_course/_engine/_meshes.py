@@ -86,18 +86,18 @@ def _off_the_mesh(leaf: Any) -> Any:
 
 def _placed_by_runs(result: Any, leaves: list[Any]) -> Any:
     """Shard what there is of every run as the starts and keys are, if they are sharded by runs."""
-    by_runs = {
-        (leaf.shape[0], NamedSharding(leaf.sharding.mesh, PartitionSpec(leaf.sharding.spec[0])))
-        for leaf in leaves
-        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
-        if leaf.ndim and any(leaf.sharding.spec[:1])
-    }
-    if len(by_runs) != 1:
-        return result
-    ((runs, sharding),) = by_runs
+    by_rows: dict[int, set[NamedSharding]] = {}
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding):
+            spec = leaf.sharding.spec
+            if leaf.ndim and any(spec[:1]):
+                sharding = NamedSharding(leaf.sharding.mesh, PartitionSpec(spec[0]))
+                by_rows.setdefault(leaf.shape[0], set()).add(sharding)
 
+    # Data may be sharded, too, by their examples: how many rows there are tells runs from those.
     def place(leaf: Any) -> Any:
-        is_of_runs = isinstance(leaf, jax.Array) and leaf.ndim and leaf.shape[0] == runs
-        return jax.device_put(leaf, sharding) if is_of_runs else leaf
+        rows = leaf.shape[0] if isinstance(leaf, jax.Array) and leaf.ndim else None
+        shardings = by_rows.get(rows, set()) if rows is not None else set()
+        return jax.device_put(leaf, *shardings) if len(shardings) == 1 else leaf
 
     return jax.tree.map(place, result)
