@@ -9,7 +9,7 @@ from pathlib import Path
 
 import _docstrings
 
-from experiments.lab import lecture, registry
+from experiments.lab import lecture, registry, store
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training", "observables", "plot")
@@ -58,6 +58,41 @@ def write_reference(folder: Path) -> None:
 def write_lecture_map(path: Path) -> None:
     """Write the page that leads from the lecture's sections to the experiments."""
     _write(path, _lecture_map())
+
+
+def write_gallery(results: Path, folder: Path) -> None:
+    """Write the page of every experiment's figure and verdict, from results where there are any."""
+    figures = folder / "gallery"
+    figures.mkdir(parents=True, exist_ok=True)
+    _write(folder / "gallery.md", list(_gallery(results, figures)))
+
+
+def _gallery(results, figures):
+    yield from (
+        "# Gallery",
+        "",
+        "Every experiment's figure with what became of its claims, from the results that this site",
+        "was built beside (`make report`, then `make docs`); without, what was seen last.",
+        "",
+    )
+    for name, experiment in registry.experiments().items():
+        stored, _ = store.survey(results, name)
+        yield from (f"## `{name}`", "", experiment.claim, "")
+        if not stored:
+            yield from (f"Last result: {experiment.last_result}", "")
+            continue
+        presets = {result.folder.name: result for result in stored}
+        largest = next(
+            (presets[p] for p in ("paper", "standard", "quick") if p in presets), stored[0]
+        )
+        claims = largest.claims()
+        held = sum(claim.holds is True for claim in claims)
+        yield from (f"**{held} of {len(claims)} claims hold** ({largest.folder.name}).", "")
+        figure = figures / f"{name}.png"
+        content = largest.read("figure.png")
+        if not figure.exists() or figure.read_bytes() != content:
+            figure.write_bytes(content)
+        yield from (f"![Figure of {name}: {experiment.claim}](gallery/{figure.name})", "")
 
 
 def write_notebooks(source: Path, folder: Path) -> None:

@@ -61,6 +61,8 @@ def setup(app):
     """Write the generated pages, and read docstrings as the Markdown that they are."""
     _generate.write_reference(HERE / "api")
     _generate.write_lecture_map(HERE / "api" / "lecture_map.md")
+    results = Path(os.environ.get("DOCS_RESULTS", HERE.parent / "results"))
+    _generate.write_gallery(results, HERE / "api")
     _generate.write_notebooks(HERE.parent / "notebooks", HERE / "notebooks")
     # Before napoleon (priority 500), which turns their sections into reStructuredText.
     app.connect("autodoc-process-docstring", _docstrings.to_restructured_text, priority=400)

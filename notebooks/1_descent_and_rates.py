@@ -24,7 +24,7 @@
 # said once the function is a quadratic. Only the second answer holds for neural networks, and we
 # shall check it on one.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -36,7 +36,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 import jax
 import jax.numpy as jnp
 import numpy as np

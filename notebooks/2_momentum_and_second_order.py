@@ -20,7 +20,7 @@
 # Two ways out: remember where you were going (momentum, $\sqrt\kappa$), or ask the Hessian
 # (Newton, no κ at all). Both have a price, and this notebook shows it as well.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -32,7 +32,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 from functools import partial
 
 import jax

@@ -31,7 +31,7 @@
 # The hats are Adam's bias correction, of which more below. All are in `jaxopt_course.transforms`,
 # and since each is an optax transformation, `optax.adam` could stand in for any of them.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -43,7 +43,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 import jax
 import jax.numpy as jnp
 import numpy as np

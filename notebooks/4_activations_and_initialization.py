@@ -21,7 +21,7 @@
 # arranged. This notebook computes the factors and shows what becomes of networks in which they are
 # wrong.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -33,7 +33,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 import jax
 import jax.numpy as jnp
 import numpy as np

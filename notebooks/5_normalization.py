@@ -34,7 +34,7 @@
 # In evaluation batch normalization cannot ask the batch, and uses running averages that it kept
 # while training.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -46,7 +46,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 from functools import partial
 
 import jax

@@ -20,7 +20,7 @@
 # be a saddle. Three questions: how does one tell? Does gradient descent end there? And if it
 # does not, how long does it stay?
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -32,7 +32,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 import jax
 import jax.numpy as jnp
 import numpy as np

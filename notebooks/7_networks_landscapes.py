@@ -21,7 +21,7 @@
 # are problems in which all minima are global, networks in which saddles are worse
 # than strict, and networks with bad minima that one does fall into. One of each.
 
-# %%
+# %% tags=["hide-cell"]
 import importlib.util
 
 # In Colab: the address of your copy of the repository, for git clone. Elsewhere leave it empty.
@@ -33,7 +33,7 @@ if importlib.util.find_spec("experiments") is None:
     # %cd -q course
     # %pip install --quiet '.[experiments]'
 
-# %%
+# %% tags=["hide-cell"]
 import jax
 import jax.numpy as jnp
 import numpy as np

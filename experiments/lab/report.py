@@ -147,6 +147,10 @@ def write(
             experiments=list(experiments.values()),
             shown=shown,
         ),
+        "gallery": templates.get_template("gallery.html").render(
+            experiments=list(experiments.values()),
+            largest={name: _largest(results) for name, results in shown.items()},
+        ),
         "explorer": templates.get_template("explorer.html").render(
             surfaces=explorer.data(),
             explorer_script=explorer.script(),
@@ -226,10 +230,17 @@ def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
         )
 
 
+def _largest(results: list[Shown], *, presets_only: bool = False) -> Shown | None:
+    """Return the largest preset that was run, or else any result; None without."""
+    stored = {result.name: result for result in results}
+    presets = (stored[name] for name in ("paper", "standard", "quick") if name in stored)
+    others = iter(() if presets_only else results)
+    return next(presets, None) or next(others, None)
+
+
 def _row(number: int, statement: lecture.Statement, shown: dict[str, list[Shown]]) -> Row:
     """Judge a statement by the largest preset that was run."""
-    stored = {result.name: result for result in shown.get(statement.experiment, [])}
-    result = stored.get("paper") or stored.get("quick")
+    result = _largest(shown.get(statement.experiment, []), presets_only=True)
     claims = statement.claims(result.claims) if result else []
     note = ""
     if statement.experiment not in shown:

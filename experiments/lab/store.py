@@ -211,8 +211,8 @@ def survey(out: Path, name: str) -> tuple[list[Result], dict[str, UnreadableResu
         except UnreadableResultError as error:
             refused[folder.name] = error
     found = [result for result in found if result is not None]
-    order = {"quick": 0, "paper": 1}
-    return sorted(found, key=lambda result: order.get(result.folder.name, 2)), refused
+    order = {"quick": 0, "standard": 1, "paper": 2}
+    return sorted(found, key=lambda result: order.get(result.folder.name, 3)), refused
 
 
 def results(out: Path, name: str) -> list[Result]:

@@ -28,6 +28,11 @@ class Config(Checked):
 
     @classmethod
     def quick(cls) -> "Config":
+        """Two and three matrices, 500 runs and 50 searches."""
+        return cls(depths=(2, 3), runs=500, searches=50)
+
+    @classmethod
+    def standard(cls) -> "Config":
         """1,000 runs, 100 searches and 20 directions."""
         return cls()
 

@@ -44,7 +44,12 @@ class Config(Checked):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Three small networks of each kind."""
+        """Three networks of each kind, of four layers."""
+        return cls(layers=4, epochs=10, images=300, directions=6, points=31)
+
+    @classmethod
+    def standard(cls) -> "Config":
+        """Three networks of each kind, of six layers, on finer slices."""
         return cls()
 
     @classmethod

@@ -119,7 +119,7 @@ def visit(command, out, tmp_path):
     return open_page
 
 
-@pytest.mark.parametrize("name", ["index", "toy", "other", "explorer"])
+@pytest.mark.parametrize("name", ["index", "toy", "other", "gallery", "explorer"])
 def test_pages_open_without_errors_requests_and_sideways_scrolling(visit, name):
     seen = visit(name)
     assert seen["problems"] == []

@@ -94,7 +94,10 @@ def test_the_largest_preset_decides_and_one_failed_claim_is_enough(command, out)
 
 
 def test_every_experiment_has_a_page_with_what_repeats_it(site, out):
-    assert set(site) == {"index", "explorer", "toy", "other"}
+    assert set(site) == {"index", "gallery", "explorer", "toy", "other"}
+    gallery = " ".join(site["gallery"].text.split())
+    assert "1 of 1 claims hold (quick)" in gallery
+    assert "not run here" in gallery
     page = site["toy"]
     pictures = [attrs for _, attrs, _ in page.all("img")]
     assert [attrs["src"].partition(",")[0] for attrs in pictures] == [
