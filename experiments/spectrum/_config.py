@@ -47,7 +47,12 @@ class Config(Checked):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Small networks, 500 images."""
+        """Small networks, 300 images, 1,000 steps."""
+        return cls(images=300, steps=1000)
+
+    @classmethod
+    def standard(cls) -> "Config":
+        """Small networks, 500 images, 2,000 steps."""
         return cls()
 
     @classmethod
