@@ -6,6 +6,7 @@ What a point is, where the others are, how curved it is there, and how runs leav
     census = saddle.find(fun, starts)
     pairs = saddle.extreme_eigenpairs(fun, x, k=3, which="both", key=key)
     runs = saddle.escape(fun, optimizer, starts, keys, max_steps=1000)
+    passed = saddle.path_saddles(fun, params_along_a_run)
 """
 
 from jaxopt_course import _exports
@@ -29,6 +30,11 @@ from jaxopt_course.saddle._objectives import (
     GaussNewton,
     MeanOverBatches,
     mean_over_batches,
+)
+from jaxopt_course.saddle._path_saddles import (
+    PathSaddles,
+    SlowPlaces,
+    path_saddles,
 )
 from jaxopt_course.saddle._point import (
     DerivativeCheck,
@@ -76,8 +82,10 @@ __all__ = [
     "Kind",
     "MeanOverBatches",
     "Outcome",
+    "PathSaddles",
     "Progress",
     "SearchRuns",
+    "SlowPlaces",
     "SpectralDensity",
     "StationaryPoint",
     "Stop",
@@ -95,6 +103,7 @@ __all__ = [
     "hvp",
     "mean_over_batches",
     "min_eigenvalue",
+    "path_saddles",
     "rescaling_null_space",
     "rotation_null_space",
     "spectral_density",

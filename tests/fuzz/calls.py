@@ -627,6 +627,13 @@ OWN: dict[str, dict[str, Kind]] = {
     "plot.density": {"width": positive()},
     "plot.escape_times": {"runs": instances(_runs)},
     "plot.record": {"runs": instances(_runs)},
+    "saddle.path_saddles": {
+        "path": trees(lambda: jnp.ones((2, 3)), None, jnp.ones([]), 1.0, [], jnp.ones((2, 0))),
+        "steps": real_arrays(lambda: jnp.arange(2), 3, jnp.arange(3), jnp.ones((2, 1))),
+        "prominence": numbers(2.0, -1.0, 0.0, 0.5, NAN, -INF),
+        "max_distance": positive(),
+        "max_steps": integers(5, -1),
+    },
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
     "saddle.extreme_eigenpairs": {
         "tolerance": non_negative(),

@@ -165,6 +165,13 @@ OWN = {
         "method": options("newton"),
         "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
     },
+    "path_saddles": {
+        "path": starts,
+        "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
+        "steps": Kind(st.just(None), st.sampled_from((None, 3, "a", jnp.arange(3), jnp.ones([])))),
+        "prominence": numbers(st.floats(1, 10)),
+        "max_distance": positive(),
+    },
     "escape": {
         "starts": starts,
         "epsilon": constant(None),
@@ -253,7 +260,7 @@ ENTRIES = {
     if callable(member) and not isinstance(member, type) and not name.startswith("_")
 }
 NOT_VARIED = {name: {"devices"} for name in ("escape", "escape_to_disk", "find")}
-SLOW = ("find", "escape", "escape_to_disk", "classify")
+SLOW = ("find", "path_saddles", "escape", "escape_to_disk", "classify")
 
 
 def test_every_public_function_has_an_entry():
