@@ -22,6 +22,7 @@ os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 import jax
+import numpy as np
 from jax.experimental import topologies
 
 from jaxopt_course._platforms import rhythm, traced_for
@@ -39,6 +40,7 @@ class Device(NamedTuple):
         bandwidth: Bytes a second to and from memory.
         launch: Seconds that a kernel costs at least, the next one being ready.
         look: Seconds until the host, or the scalar core, has seen a condition and gone on.
+        chips: Of one topology, among which the first axis of a program's arguments is divided.
     """
 
     platform: str
@@ -46,6 +48,7 @@ class Device(NamedTuple):
     bandwidth: float
     launch: float
     look: float
+    chips: int = 1
 
 
 # XLA's own description of a GPU, `GpuTargetConfigProto`; numbers are those of the data sheets.
@@ -89,13 +92,14 @@ _A100 = _H100 | {
 DEVICES = {
     "TPU v5e": Device("tpu", "v5e:2x2", 819e9, 1e-6, 2e-6),
     "TPU v6e": Device("tpu", "v6e:2x2", 1640e9, 1e-6, 2e-6),
+    "4 TPU v5e": Device("tpu", "v5e:2x2", 819e9, 1e-6, 2e-6, chips=4),
     "H100": Device("cuda", _GPU.format(**_H100), _H100["bandwidth"], 3e-6, 10e-6),
     "A100": Device("cuda", _GPU.format(**_A100), _A100["bandwidth"], 3e-6, 10e-6),
 }
 
 
-def sharding(device: Device) -> jax.sharding.Sharding:
-    """One chip of the device's topology, as the place of a program's arguments.
+def mesh(device: Device) -> jax.sharding.Mesh:
+    """The chips of the device's topology that a program's arguments are divided among.
 
     Raises:
         RuntimeError: if the compiler for it is not installed.
@@ -113,7 +117,7 @@ def sharding(device: Device) -> jax.sharding.Sharding:
         described = topologies.get_topology_desc(
             "GPU", platform="cuda", topology="1x1x1", target_config=device.topology
         )
-    return jax.sharding.SingleDeviceSharding(described.devices[0])
+    return jax.sharding.Mesh(np.array(described.devices[: device.chips]), ("members",))
 
 
 class Report(NamedTuple):
@@ -156,10 +160,17 @@ def compile_for(
     Returns:
         The report, and the optimized program's text.
     """
-    place = sharding(device)
-    placed = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), arguments
-    )
+    chips = mesh(device)
+
+    def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        divided = device.chips > 1 and leaf.ndim > 0 and leaf.shape[0] % device.chips == 0
+        axes = jax.sharding.PartitionSpec(*(["members"] if divided else []))
+        sharding = jax.sharding.NamedSharding(chips, axes)
+        if device.chips == 1:
+            sharding = jax.sharding.SingleDeviceSharding(chips.devices.item())
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    placed = jax.tree.map(place, arguments)
     with traced_for(device.platform):
         compiled = jax.jit(function).lower(*placed).compile()
         several, at_a_time = rhythm() if is_quick else (1, 1)

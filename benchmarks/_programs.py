@@ -236,6 +236,8 @@ def _training() -> Iterator[tuple[str, Program]]:
             gradient_norm=False,
             eval_params=transforms.eval_params,
             data_axis=None,
+            observe={},
+            observe_every=1,
         )
         keys = jax.random.split(jax.random.key(0), 1)
         network = epochs.trace_start(plan, keys, {})

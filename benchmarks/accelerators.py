@@ -187,9 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", action="store_true", help="compile instead of running")
     parser.add_argument("--write", action="store_true", help="put what was compiled into the docs")
-    parser.add_argument(
-        "--devices", nargs="+", choices=_compile.DEVICES, default=[*_compile.DEVICES]
-    )
+    single = [name for name, device in _compile.DEVICES.items() if device.chips == 1]
+    parser.add_argument("--devices", nargs="+", choices=_compile.DEVICES, default=single)
     parser.add_argument(
         "--only", nargs="+", default=[""], help="programs with one of these in their name"
     )
