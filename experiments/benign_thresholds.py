@@ -9,9 +9,10 @@ from tight. Here it is varied, over many draws of the problem, until bad minima 
     two by two           the constant delta of restricted isometry; less than 1/2 suffices
 
 From every start plain gradient descent runs until its value is that of the global minimum, or until
-it is out of steps. Where the others ended, `saddle.find` looks for the stationary point beside the
-end and `saddle.classify` names it, up to the rotations that do not change the objective: a bad
-minimum is a certified one, with positive curvature in every other direction. In float64.
+it is out of steps. From where the others ended `saddle.find` goes down to the stationary point
+beside, and `saddle.classify` names it, up to the rotations that do not change the objective: a bad
+minimum is a certified one, with positive curvature in every other direction, and a value within 1 %
+of the run's. What is flatter, as where entries are too few, stays undecided. In float64.
 
 A draw is benign as far as seen if no run from its starts ends at a bad minimum: with 20 runs, one
 that catches 14 % of the starts is missed once in twenty.
@@ -22,8 +23,11 @@ Sojoudi and Lavaei (2018), https://arxiv.org/abs/1805.10251.
 
 Section: Landscape and saddles
 Command: python -m experiments run benign_thresholds
-Cost: two by two alone 26 s of processor time with everything to compile; the others not measured
-Last result: two by two, 20 runs: 4 of 4 claims hold; the other problems not run (2026-11-29)
+Cost: quick 5 minutes of processor time, with everything to compile; paper not run
+Last result: 10 of 14 claims hold (2026-11-29, quick). Bad minima in up to 4 of 12 draws of sensing
+    and 2 of completion, and with one hidden unit. Of the network with more, whose minima are flat,
+    four runs in five were still descending after 5,000 steps, at about 1e-4, and count as
+    undecided; so do 18 % of the runs of sensing and 11 % of completion
 """
 
 import dataclasses
@@ -34,7 +38,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from jaxopt_course import problems, saddle, transforms
 
@@ -44,9 +50,13 @@ from .lab.fields import Checked, Seed, minimum, one_of
 from .lab.progress import track
 from .lab.statistics import share_interval, show_share
 
-AT_MINIMUM = 1e-8
-"""A value below this is the global minimum's, which is 0; bad minima seen lie above 1e-3."""
-UNDECIDED, GLOBAL, BAD, SADDLE = range(4)
+AT_MINIMUM = 1e-6
+"""A value below this is the global minimum's, which is 0; certified bad minima lie above 1e-3."""
+ALIKE = 0.01
+"""Values that differ by less, relatively, are of one stationary point."""
+SEARCHES = 4
+"""So many ends of a draw, of different values, are looked at, the lowest first."""
+UNDECIDED, GLOBAL, BAD = range(3)
 """What a run can end at."""
 
 
@@ -88,6 +98,8 @@ def _completion(amount: float, key: jax.Array) -> problems.Problem:
         dimension=8,
         sampling_probability=amount,
         key=key,
+        # No row of the truth is longer than the root of 2; the default depends on the draw.
+        row_bound=10 * 2**0.5,
         init_distribution="uniform",
     )
 
@@ -118,7 +130,7 @@ def _rotations_of_rows(w: jax.Array) -> jax.Array:
 FAMILIES = {
     "matrix sensing": Family(
         _sensing,
-        (6, 9, 12, 18, 30, 60),
+        (9, 10, 12, 15, 20, 40),
         "measurements",
         None,
         0.02,
@@ -127,7 +139,7 @@ FAMILIES = {
     ),
     "matrix completion": Family(
         _completion,
-        (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        (0.6, 0.7, 0.8, 0.9, 1.0),
         "probability of seeing an entry",
         None,
         0.02,
@@ -161,17 +173,17 @@ class Config(Checked):
 
     families: tuple[Annotated[str, one_of(FAMILIES)], ...] = tuple(FAMILIES)
     """Names of the problems."""
-    draws: Annotated[int, minimum(1)] = 10
+    draws: Annotated[int, minimum(1)] = 12
     """Draws of each problem at each amount."""
     runs: Annotated[int, minimum(1)] = 20
     """Random starts of each draw."""
-    steps: Annotated[int, minimum(1)] = 20_000
+    steps: Annotated[int, minimum(1)] = 5000
     """Most steps of gradient descent."""
     seed: Seed = 0
 
     @classmethod
     def quick(cls) -> "Config":
-        """10 draws, 20 starts of each."""
+        """12 draws, 20 starts of each."""
         return cls()
 
     @classmethod
@@ -180,57 +192,102 @@ class Config(Checked):
         return cls(draws=100, runs=100, steps=100_000)
 
 
-def _ends(config: Config, family: Family, problem: problems.Problem, key: jax.Array) -> np.ndarray:
-    """Return what the runs of one draw end at, and at which value, shape (2, runs)."""
-    starts = jax.vmap(problem.init)(jax.random.split(key, config.runs))
+def _of_all_draws(draws: list[problems.Problem]) -> Callable[[dict[str, jax.Array]], jax.Array]:
+    """Return the objective of parameters "x" of the draw whose number is "draw".
+
+    Draws differ in nothing but the arrays that their functions hold as leaves.
+    """
+    if not isinstance(draws[0].fun, jax.tree_util.Partial):
+        return lambda params: draws[0].fun(params["x"])  # Nothing is drawn.
+    structure = jax.tree.structure(draws[0].fun)
+    leaves = [
+        jnp.stack(arrays)
+        for arrays in zip(*(jax.tree.leaves(problem.fun) for problem in draws), strict=True)
+    ]
+
+    def fun(params):
+        # A rounded number has no derivative, so that descent leaves it as it is.
+        number = jnp.round(params["draw"]).astype(jnp.int32)
+        return structure.unflatten([leaf[number] for leaf in leaves])(params["x"])
+
+    return fun
+
+
+def _descend(config: Config, family: Family, draws: list[problems.Problem], keys: jax.Array) -> Any:
+    """Run from the starts of all draws together; return the ends and values, draws first."""
+    starts = jax.vmap(lambda key: jax.vmap(draws[0].init)(jax.random.split(key, config.runs)))(keys)
+    numbers = jnp.repeat(jnp.arange(config.draws, dtype=starts.dtype), config.runs)
     runs = resumable.escape(
-        problem.fun,
+        _of_all_draws(draws),
         transforms.gradient_descent(family.learning_rate),
-        starts,
+        {"x": starts.reshape(-1, *starts.shape[2:]), "draw": numbers},
         max_steps=config.steps,
         target_value=AT_MINIMUM,
     )
-    arrived = np.asarray(runs.reason) == saddle.Stop.TARGET_VALUE
-    ends = np.where(arrived, GLOBAL, UNDECIDED)
-    if not arrived.all():
-        # All runs are searched from, so that the same program serves every draw.
-        census = resumable.find(
-            problem.fun, runs.params, method="newton", null_space=family.null_space
-        )
-        named = np.asarray(census.runs.point)
-        kinds = np.asarray(census.point.kind)[named]
-        near = (named >= 0) & np.isclose(census.runs.value, runs.value, rtol=0.01, atol=0)
-        open_ = ~arrived & near
-        ends[open_ & (kinds == saddle.Kind.MINIMUM)] = BAD
-        ends[open_ & (kinds == saddle.Kind.STRICT_SADDLE)] = SADDLE
-    return np.stack([ends, np.asarray(runs.value)])
+    return np.asarray(runs.params["x"]).reshape(starts.shape), np.asarray(runs.value).reshape(
+        config.draws, config.runs
+    )
+
+
+def _name_ends(
+    family: Family, problem: problems.Problem, params: np.ndarray, value: np.ndarray
+) -> np.ndarray:
+    """Return what the runs of one draw ended at, by the stationary points beside their ends."""
+    ends = np.where(value <= AT_MINIMUM, GLOBAL, UNDECIDED)
+    open_ = np.flatnonzero(ends == UNDECIDED)
+    if not open_.size:
+        return ends
+    # One run stands for those of the same value; so many that one program serves every draw.
+    ordered = open_[np.argsort(value[open_])]
+    new = np.append(True, np.diff(value[ordered]) > ALIKE * value[ordered][:-1])
+    few = np.resize(ordered[new][:SEARCHES], SEARCHES)
+    census = resumable.find(
+        problem.fun,
+        jnp.asarray(params[few]),
+        method="eigenvector_following",
+        index=0,
+        null_space=family.null_space,
+    )
+    kinds = np.append(np.asarray(census.point.kind), saddle.Kind.NOT_STATIONARY)
+    found = kinds[np.asarray(census.runs.point)]
+    for run, kind, polished in zip(few, found, np.asarray(census.runs.value), strict=True):
+        alike = (ends == UNDECIDED) & np.isclose(value, value[run], rtol=ALIKE, atol=0)
+        if polished <= AT_MINIMUM:  # Slow descent to a global minimum, that the search shortened.
+            ends[alike] = GLOBAL
+        elif kind == saddle.Kind.MINIMUM and np.isclose(polished, value[run], rtol=ALIKE, atol=0):
+            ends[alike] = BAD
+    return ends
 
 
 def run(config: Config) -> xr.Dataset:
-    """Run every problem at every amount, draw by draw."""
+    """Run every problem at every amount, all draws together."""
     base = jax.random.key(config.seed)
     parts = []
     with jax.enable_x64(True):
-        for name in track(config.families, "problems"):
+        for name in config.families:
             family = FAMILIES[name]
             of_family = jax.random.fold_in(base, list(FAMILIES).index(name))
-            found = np.empty((len(family.amounts), config.draws, 2, config.runs))
-            for level, amount in enumerate(family.amounts):
-                for draw in range(config.draws):
-                    key = jax.random.fold_in(jax.random.fold_in(of_family, level), draw)
-                    of_problem, of_starts = jax.random.split(key)
-                    problem = family.problem(amount, of_problem)
-                    found[level, draw] = _ends(config, family, problem, of_starts)
+            shape = len(family.amounts), config.draws, config.runs
+            ends, values = np.empty(shape, np.int32), np.empty(shape)
+            for level, amount in enumerate(track(family.amounts, name)):
+                keys = jax.random.split(jax.random.fold_in(of_family, level), 2 * config.draws)
+                draws = [family.problem(amount, key) for key in keys[: config.draws]]
+                params, values[level] = _descend(config, family, draws, keys[config.draws :])
+                for draw, problem in enumerate(draws):
+                    ends[level, draw] = _name_ends(
+                        family, problem, params[draw], values[level, draw]
+                    )
             parts.append(
                 xr.Dataset(
                     {
-                        "end": (("level", "draw", "run"), found[:, :, 0].astype(np.int32)),
-                        "value": (("level", "draw", "run"), found[:, :, 1]),
+                        "end": (("level", "draw", "run"), ends),
+                        "value": (("level", "draw", "run"), values),
                         "amount": ("level", np.array(family.amounts, float)),
-                    }
+                    },
+                    coords={"level": np.arange(len(family.amounts))},
                 ).expand_dims(family=[name])
             )
-    return xr.concat(parts, "family", join="exact")
+    return xr.concat(parts, "family", join="outer").assign_attrs(seed=config.seed)
 
 
 def bad_draws(part: xr.Dataset) -> np.ndarray:
@@ -252,16 +309,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     judged = []
     draws = dataset.sizes["draw"]
     for name in dataset.family.values:
-        family, part = FAMILIES[name], dataset.sel(family=name)
-        bad, amounts = bad_draws(part), part.amount.values
+        family = FAMILIES[name]
+        # Families have different numbers of amounts: the rest are NaN.
+        part = dataset.sel(family=name)
+        part = part.isel(level=part.amount.notnull().values)
+        bad, amounts, kept = bad_draws(part), part.amount.values, enough(part, family)
         counts = ", ".join(f"{n} at {a:g}" for a, n in zip(amounts, bad, strict=True))
         judged.append(
             Claim(
                 f"{name}: with too little, some draws have bad minima",
                 family.source + " needs its condition",
-                f"at least 1 of {draws} draws at {amounts[0]:g}",
+                f"some of {draws} draws at an amount below the most, outside the condition",
                 f"draws with a certified bad minimum, by {family.name}: {counts}",
-                holds=bad[0] > 0,
+                holds=bad[:-1][~kept[:-1]].sum() > 0,
             )
         )
         last = part.isel(level=-1)
@@ -276,7 +336,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             )
         )
         if family.enough is not None:
-            kept = enough(part, family)
             judged.append(
                 Claim(
                     f"{name}: no bad minimum where the theorem's condition holds",
@@ -289,11 +348,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         undecided = int((part.end == UNDECIDED).sum())
         judged.append(
             Claim(
-                f"{name}: every run ends at a global minimum or at a certified point",
+                f"{name}: runs end at a global minimum or at a certified point",
                 "measured",
-                f"0 of {part.end.size} undecided",
-                f"{undecided} of {part.end.size} undecided",
-                holds=undecided == 0,
+                "the upper end of the share of others at most 10 %",
+                show_share(undecided, part.end.size),
+                holds=share_interval(undecided, part.end.size)[1] <= 0.1,
             )
         )
     return judged
@@ -302,33 +361,49 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def plot(dataset: xr.Dataset) -> Figure:
     """Draw the share of runs that arrive and of draws with bad minima, against the amount."""
     names = list(dataset.family.values)
-    figure = Figure(figsize=(11, 5.5))
-    for axes, name in zip(
-        np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names, strict=True
-    ):
-        family, part = FAMILIES[name], dataset.sel(family=name)
-        levels = np.arange(part.sizes["level"])
-        draws, runs = part.sizes["draw"], part.sizes["draw"] * part.sizes["run"]
-        for label, counts, total in (
-            ("runs at the global minimum", (part.end == GLOBAL).sum(("draw", "run")).values, runs),
-            ("draws with a certified bad minimum", bad_draws(part), draws),
-        ):
-            ends = np.array([share_interval(int(count), total) for count in counts])
-            share = counts / total
-            error = np.abs(np.stack([share - ends[:, 0], ends[:, 1] - share]))
-            axes.errorbar(levels, share, error, fmt="o-", capsize=3, label=label)
-        kept = enough(part, family)
-        if kept.any():
-            axes.axvspan(np.argmax(kept) - 0.5, levels[-1] + 0.5, color="0.92", zorder=0)
-        axes.set(
-            title=name,
-            xlabel=family.name,
-            xticks=levels,
-            xticklabels=[f"{amount:g}" for amount in part.amount.values],
-            ylim=(-0.05, 1.05),
-        )
-    figure.axes[0].set(ylabel="share (bars: 95 % intervals)")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    figure.suptitle("Bad minima go as measurements, units or isometry suffice (grey: theorem)")
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.9 * columns, 2.9 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, name in zip(grid.flat, names, strict=False):
+        _draw(axes, dataset.sel(family=name))
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_ylabel("share (bars: 95 %)")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    handles.append(Patch(color="0.9"))
+    labels.append("the theorem's condition holds")
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.suptitle(
+        f"Too little of something makes bad minima ({dataset.sizes['draw']} draws each)"
+    )
     return figure
+
+
+def _draw(axes: Axes, part: xr.Dataset) -> None:
+    """Draw one family."""
+    family = FAMILIES[part.family.item()]
+    part = part.isel(level=part.amount.notnull().values)
+    levels = np.arange(part.sizes["level"])
+    draws, runs = part.sizes["draw"], part.sizes["draw"] * part.sizes["run"]
+    arrived = (part.end == GLOBAL).sum(("draw", "run")).values
+    for shift, marker, label, counts, total in (
+        (-0.06, "o", "runs that end at the global minimum", arrived, runs),
+        (0.06, "D", "draws with a certified bad minimum", bad_draws(part), draws),
+    ):
+        ends = np.array([share_interval(int(count), total) for count in counts])
+        share = counts / total
+        error = np.abs(np.stack([share - ends[:, 0], ends[:, 1] - share]))
+        axes.errorbar(levels + shift, share, error, fmt=f"{marker}-", capsize=3, label=label)
+    kept = enough(part, family)
+    if kept.any():
+        axes.axvspan(np.argmax(kept) - 0.5, levels[-1] + 0.5, color="0.9", zorder=0)
+    axes.set(
+        title=part.family.item(),
+        xlabel=family.name,
+        xticks=levels,
+        xticklabels=[f"{amount:g}" for amount in part.amount.values],
+        xlim=(-0.5, levels[-1] + 0.5),
+        ylim=(-0.05, 1.05),
+    )

@@ -113,7 +113,7 @@ def dense_spectrum(
         images = basis @ hessian
         # At a stationary point H q = 0; beside it, by differentiating the invariance,
         # |H q| is at most of the gradient's size.
-        known_residual = jnp.max(jnp.linalg.norm(images, axis=1))
+        known_residual = jnp.max(jnp.linalg.norm(images, axis=1), initial=0)
         bound = jnp.linalg.norm(hessian)
         slack = eps**0.5 * bound + 10 * jnp.linalg.norm(gradient)
         bound = jnp.where(bound > 0, bound, 1)

@@ -230,7 +230,7 @@ def classify_matrix_free(
     basis = None
     if directions is not None:
         basis = orthonormal_rows(directions(x))
-        known_residual = jnp.max(jnp.linalg.norm(jax.lax.map(operator, basis), axis=1))
+        known_residual = jnp.max(jnp.linalg.norm(jax.lax.map(operator, basis), axis=1), initial=0)
         # |H| is not known yet; a random vector's image is of its order, divided by sqrt(n).
         probe = jax.random.normal(stream(key, "norm"), x.shape, x.dtype)
         bound = jnp.linalg.norm(operator(probe))

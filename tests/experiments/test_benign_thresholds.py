@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import benign_thresholds as thresholds
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_bad_minima_are_there_exactly_where_delta_exceeds_a_half(dataset):
 @pytest.mark.parametrize(
     ("end", "level", "broken"),
     [
-        (thresholds.GLOBAL, 0, [False, True, True, True]),
+        (thresholds.GLOBAL, slice(0, 3), [False, True, True, True]),
         (thresholds.BAD, 5, [True, False, False, True]),
         (thresholds.BAD, 3, [True, True, False, True]),
         (thresholds.UNDECIDED, 2, [True, True, True, False]),
@@ -50,3 +51,7 @@ def test_the_network_s_condition_is_the_theorem_s():
 def test_a_single_unit_has_nothing_to_rotate():
     family = thresholds.FAMILIES["quadratic network"]
     assert jax.eval_shape(family.null_space, np.zeros((1, 8))).shape == (0, 1, 8)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(thresholds.claims, dataset) == []

@@ -481,3 +481,15 @@ def test_a_point_is_printed_in_words():
     )
     # A tracer has no words, and printing it is no error.
     jax.eval_shape(lambda x: len(str(saddle.classify(fun, x))), points[0])
+
+
+@pytest.mark.parametrize("method", ["dense", "lanczos"])
+def test_a_null_space_of_no_directions_is_none(method):
+    def fun(x):
+        return x[0] ** 2 - x[1] ** 2
+
+    nothing = jnp.zeros((0, 2))
+    point = saddle.classify(fun, jnp.zeros(2), method=method, null_space=nothing)
+    assert point.kind == saddle.Kind.STRICT_SADDLE
+    assert not point.null_space_used
+    assert point.null_space_residual == 0
