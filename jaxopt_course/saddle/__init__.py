@@ -7,10 +7,15 @@ What a point is, where the others are, how curved it is there, and how runs leav
     pairs = saddle.extreme_eigenpairs(fun, x, k=3, which="both", key=key)
     runs = saddle.escape(fun, optimizer, starts, keys, max_steps=1000)
     passed = saddle.path_saddles(fun, params_along_a_run)
+    between = saddle.barrier(fun, one_minimum, another)
 """
 
 from jaxopt_course import _exports
 from jaxopt_course._engine._crews import Progress
+from jaxopt_course.saddle._barrier import (
+    Barrier,
+    barrier,
+)
 from jaxopt_course.saddle._curvature import (
     CurvatureProgress,
     Eigenpairs,
@@ -70,6 +75,7 @@ from jaxopt_course.saddle._symmetries import (
 )
 
 __all__ = [
+    "Barrier",
     "Census",
     "CurvatureProgress",
     "DerivativeCheck",
@@ -90,6 +96,7 @@ __all__ = [
     "StationaryPoint",
     "Stop",
     "StoredRuns",
+    "barrier",
     "change_of_basis_null_space",
     "classify",
     "diagonal",

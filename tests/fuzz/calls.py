@@ -634,6 +634,14 @@ OWN: dict[str, dict[str, Kind]] = {
         "max_distance": positive(),
         "max_steps": integers(5, -1),
     },
+    "saddle.barrier": {
+        "start": trees(lambda: jnp.ones(3), None, [], jnp.ones((2, 0)), jnp.full(3, NAN)),
+        "end": trees(lambda: -jnp.ones(3), None, [], jnp.ones(2), jnp.ones(3), jnp.full(3, NAN)),
+        "images": integers(5, 2, 0, -3),
+        "learning_rate": positive(),
+        "method": options("newton"),
+        "max_steps": integers(5, -1),
+    },
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
     "saddle.extreme_eigenpairs": {
         "tolerance": non_negative(),

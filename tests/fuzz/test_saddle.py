@@ -165,6 +165,14 @@ OWN = {
         "method": options("newton"),
         "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
     },
+    "barrier": {
+        "start": Kind(st.just(jnp.ones(3)), wild_trees()),
+        "end": Kind(st.just(-jnp.ones(3)), wild_trees()),
+        "images": sizes(3, 6),
+        "steps": sizes(0, 20),
+        "learning_rate": positive(1e-3, 1e-1),
+        "method": options("newton"),
+    },
     "path_saddles": {
         "path": starts,
         "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
@@ -260,7 +268,7 @@ ENTRIES = {
     if callable(member) and not isinstance(member, type) and not name.startswith("_")
 }
 NOT_VARIED = {name: {"devices"} for name in ("escape", "escape_to_disk", "find")}
-SLOW = ("find", "path_saddles", "escape", "escape_to_disk", "classify")
+SLOW = ("barrier", "find", "path_saddles", "escape", "escape_to_disk", "classify")
 
 
 def test_every_public_function_has_an_entry():
