@@ -31,9 +31,12 @@ https://arxiv.org/abs/1711.10456; Allen-Zhu and Li (2018), https://arxiv.org/abs
 
 Section: Landscape and saddles
 Command: python -m experiments run polynomial_time
-Cost: not measured as a whole
-Last result: quick was not run to its end. Of 60 runs in 2, 16 and 128 dimensions the median took
-    200, 222 and 246 steps with the theorem's constants (2026-11-29)
+Cost: quick 96 s of processor time, with everything to compile (2 minutes beside much else); paper
+    not run
+Last result: 16 of 17 claims hold (2026-11-29, quick, loaded cores). With rho = 10 accelerated
+    descent's bound is 17 steps, where all runs take 51 and more: c = 1 is not "large enough" there.
+    With the theorem's constants 2, 16 and 128 dimensions took perturbed descent 199, 220 and 244
+    steps. The law's slope in ln d is judged by its interval: 100 runs do not fix it to 15 %
 """
 
 import dataclasses
@@ -47,6 +50,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from jaxopt_course import problems, saddle, theory, transforms
 
@@ -453,15 +457,16 @@ def _dimension_claims(dataset: xr.Dataset) -> list[Claim]:
     part, found = _sweep(dataset, "dimension"), []
     for rule in (NOISY, PERTURBED, NEON2):
         one = part.sel(arm=f"{rule}, {TUNED}")
-        slope = exponent(one.dimension.values, one.steps, logs=False)[0]
+        ends = exponent(one.dimension.values, one.steps, logs=False)
+        middle, low, high = (end * 2 * float(one.growth[0]) for end in ends)
         found.append(
-            within(
+            Claim(
                 f"{rule}: median steps grow as ln(sqrt d) over the logarithm of a step's growth: "
                 "slope over the law's",
                 "derived: the noise's component along the eigenvector is 1/sqrt(d) of it",
-                expected=1.0,
-                measured=slope * 2 * float(one.growth[0]),
-                tolerance=0.15,
+                "the 95 % interval, at most 0.6 wide, meets 1 within 15 %",
+                f"{middle:.3f} (95 % interval {low:.3f} to {high:.3f})",
+                holds=bool(low <= 1.15 and high >= 0.85 and high - low <= 0.6),
             )
         )
     for kind in (TUNED, THEOREM):
@@ -559,8 +564,9 @@ def _bound_claims(dataset: xr.Dataset) -> list[Claim]:
                 "takes longer than the bound",
                 source,
                 f"no interval above delta at {late.size} saddles",
-                f"{show_share(int(late.sum()), runs * late.size)} late; the slowest run took "
-                f"{ratio:.2g} of the smallest bound",
+                f"{show_share(int(late.sum()), runs * late.size)} late, above delta at "
+                f"{int((ends > allowed).sum())} of {late.size}; the slowest run took {ratio:.2g} "
+                "of the smallest bound",
                 holds=bool((ends <= allowed).all()),
             )
         )
@@ -596,7 +602,7 @@ def _landscape_claims(dataset: xr.Dataset) -> list[Claim]:
 
 def plot(dataset: xr.Dataset) -> Figure:
     """Draw the steps against each number, laws and bounds beside them."""
-    figure = Figure(figsize=(12, 7.6), layout="constrained")
+    figure = Figure(figsize=(12, 9), layout="constrained")
     grid = figure.subplots(2, 3)
     labels = {
         "dimension": "dimension d",
@@ -609,7 +615,6 @@ def plot(dataset: xr.Dataset) -> Figure:
         axes.set(xlabel=labels[sweep])
     for axes in grid[:, 0]:
         axes.set_ylabel("steps to leave (bars: 95 %)")
-    grid[1, 0].set_ylabel("steps to leave (bars: 95 %)")
     _draw_late(grid[1, 1], dataset)
     _draw_landscapes(grid[1, 2], dataset)
     handles, names = grid[0, 0].get_legend_handles_labels()
@@ -629,18 +634,22 @@ COLOURS = {NOISY: "C4", PERTURBED: "C0", ACCELERATED: "C1", NEON2: "C2"}
 def _draw_sweep(axes: Axes, part: xr.Dataset, sweep: str) -> None:
     """Draw medians of every arm, and of each rule the bound."""
     x = part[sweep].values
-    for rule, kind in ARMS:
+    width = np.log(x.max() / x.min())
+    for number, (rule, kind) in enumerate(ARMS):
         one = part.sel(arm=f"{rule}, {kind}")
         middle, low, high = medians(one.steps).T
         tuned = kind == TUNED
+        # Rules that take as long are drawn side by side, noisy and perturbed descent above all.
+        shift = np.exp((number - len(ARMS) // 2) * 0.012 * width)
         axes.errorbar(
-            x,
+            x * shift,
             middle,
             [middle - low, high - middle],
             fmt="o-" if tuned else "s--",
             mfc=COLOURS[rule] if tuned else "white",
             color=COLOURS[rule],
             ms=4,
+            lw=1.2,
             capsize=2,
             label=f"{rule}, {kind}",
         )
@@ -687,5 +696,11 @@ def _draw_landscapes(axes: Axes, dataset: xr.Dataset) -> None:
         xlabel="dimension d",
         ylabel="steps to a global minimum",
         title="from exact saddles, perturbed GD",
+        # Powers of ten alone leave so short a range without a number.
+        xticks=dataset["size"].values,
+        xticklabels=[f"{size:,}" for size in dataset["size"].values],
     )
+    axes.xaxis.set_minor_locator(NullLocator())
+    for side in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        side(StrMethodFormatter("{x:,.0f}"))
     axes.legend()

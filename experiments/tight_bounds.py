@@ -20,7 +20,8 @@ Zamani 2021, https://arxiv.org/abs/2104.00583.) In float64; nothing is random.
 
 Section: Descent and rates
 Command: python -m experiments run tight_bounds
-Cost: quick 1 s of processor time, with compiled programs at hand; paper not run
+Cost: quick 11 s of processor time, with compiled programs at hand (27 s beside much else); paper
+    not run
 Last result: all 9 claims hold (2026-11-29, quick)
 """
 
