@@ -23,7 +23,7 @@ Ge, Huang, Jin and Yuan (2015), https://arxiv.org/abs/1503.02101.
 
 Section: Landscape and saddles
 Command: python -m experiments run sgd_saddles
-Cost: quick 30 s of processor time, with everything to compile; paper not run
+Cost: quick 82 s of processor time (4 minutes beside much else); paper not run
 Last result: all 7 claims hold, 100 runs of each rule from each saddle (2026-11-29, quick, 2 busy
     cores)
 """
