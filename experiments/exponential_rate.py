@@ -36,6 +36,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
+from jaxopt_course import theory
 from jaxopt_course.nn import MLP, BatchNorm, functional_view
 from jaxopt_course.training import cross_entropy
 
@@ -96,49 +97,44 @@ class Config(Checked):
         return cls(dataset="cifar10", data_folder="data/cifar10", weight_decay=5e-4, steps=2000)
 
 
-def contraction(learning_rate: float, momentum: float, weight_decay: float) -> float:
-    """Return alpha, the larger root of `x^2 - (1 + gamma - lambda eta) x + gamma = 0`.
-
-    Example:
-        >>> round(contraction(0.1, 0.9, 5e-3), 6)
-        0.994751
-    """
-    b = 1 + momentum - weight_decay * learning_rate
-    return (b + (b**2 - 4 * momentum) ** 0.5) / 2
-
-
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """SGD with momentum, at rates that grow by a factor a step.
 
     Attributes:
-        rate: Rate of step 0.
-        growth: Factor on the rate a step.
+        rate: The rates, and the momentum at the start.
         weight_decay: lambda.
-        start: Momentum at the start over the weights.
         epsilon: Of batch normalization.
     """
 
-    rate: float
-    growth: float = 1.0
+    rate: theory.ExponentialRate
     weight_decay: float = 0.0
-    start: float = 0.0
     epsilon: float = 0.0
+
+
+def exact_rate(config: Config) -> theory.ExponentialRate:
+    """Return the rates and the momentum that replace weight decay."""
+    return theory.exponential_rate(
+        learning_rate=config.learning_rate,
+        decay=config.momentum,
+        weight_decay=config.weight_decay,
+    )
 
 
 def rules(config: Config) -> dict[str, Rule]:
     """Return the run with weight decay (first) and those that are compared with it."""
-    eta, decay = config.learning_rate, config.weight_decay
-    alpha = contraction(eta, config.momentum, decay)
-    exact = Rule(eta / alpha, alpha**-2, start=-(1 - alpha) / (eta * alpha))
-    naive = 1 - eta * decay
+    eta = config.learning_rate
+    exact = exact_rate(config)
+    constant = theory.exponential_rate(learning_rate=eta, decay=config.momentum, weight_decay=0.0)
+    naive = 1 - eta * config.weight_decay
+    without_momentum = exact._replace(learning_rate=eta / naive, growth=naive**-2)
     return {
-        "weight decay": Rule(eta, weight_decay=decay),
-        EXACT: exact,
-        "momentum from zero": dataclasses.replace(exact, start=0.0),
-        "growth without momentum": dataclasses.replace(exact, rate=eta / naive, growth=naive**-2),
-        "constant rate": Rule(eta),
-        "epsilon 1e-5": dataclasses.replace(exact, epsilon=1e-5),
+        "weight decay": Rule(constant, weight_decay=config.weight_decay),
+        EXACT: Rule(exact),
+        "momentum from zero": Rule(exact._replace(initial_momentum=0.0)),
+        "growth without momentum": Rule(without_momentum),
+        "constant rate": Rule(constant),
+        "epsilon 1e-5": Rule(exact, epsilon=1e-5),
     }
 
 
@@ -158,10 +154,10 @@ def _train(config: Config, rule: Rule, features, key, train, test_images):
     optimizer = optax.chain(
         optax.add_decayed_weights(rule.weight_decay),
         optax.trace(config.momentum),
-        optax.scale_by_learning_rate(lambda count: rule.rate * rule.growth**count),
+        optax.scale_by_learning_rate(rule.rate.schedule),
     )
     opt_state = optimizer.init(params)
-    momentum = jax.tree.map(lambda w: rule.start * w, params)
+    momentum = jax.tree.map(lambda w: rule.rate.initial_momentum * w, params)
     opt_state = optax.tree.set(opt_state, trace=momentum)
     images, labels = train
 
@@ -221,7 +217,7 @@ def run(config: Config) -> xr.Dataset:
         },
         coords={"rule": [EXACT, *CONTROLS], "step": np.arange(1, config.steps + 1)},
         attrs={
-            "alpha": contraction(config.learning_rate, config.momentum, config.weight_decay),
+            "alpha": exact_rate(config).contraction,
             "steps": config.steps,
         },
     )

@@ -19,6 +19,10 @@ from jaxopt_course.theory._exit_times import (
     octopus_exit_ratio_bound,
     quadratic_escape_steps,
 )
+from jaxopt_course.theory._exponential_rate import (
+    ExponentialRate,
+    exponential_rate,
+)
 from jaxopt_course.theory._neon2 import (
     Neon2Parameters,
     neon2_parameters,
@@ -43,6 +47,7 @@ from jaxopt_course.theory._smoothness import estimate_smoothness
 from jaxopt_course.theory._stability import stability_threshold
 
 __all__ = [
+    "ExponentialRate",
     "Neon2Parameters",
     "PerturbedAGDParameters",
     "PerturbedGDParameters",
@@ -50,6 +55,7 @@ __all__ = [
     "convex_value_bound",
     "descent_lemma_gap",
     "estimate_smoothness",
+    "exponential_rate",
     "gradient_descent_rate",
     "gradient_norm_bound",
     "guaranteed_decrease",

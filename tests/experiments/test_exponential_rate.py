@@ -13,13 +13,6 @@ def failed(dataset):
     return [claim.statement for claim in exponential_rate.claims(dataset) if not claim.holds]
 
 
-def test_alpha_is_a_fixed_point_of_its_equation():
-    alpha = exponential_rate.contraction(0.1, 0.9, 5e-3)
-    assert alpha + 0.9 / alpha == pytest.approx(1 + 0.9 - 5e-4, rel=1e-14)
-    # Without momentum it is the factor that weight decay leaves of a weight.
-    assert exponential_rate.contraction(0.1, 0.0, 5e-3) == pytest.approx(1 - 5e-4, rel=1e-14)
-
-
 def test_both_trainings_go_through_the_same_functions(dataset):
     # Epsilon needs more than 60 steps to show, which its own test does not ask for.
     assert [s for s in failed(dataset) if "epsilon" not in s] == []

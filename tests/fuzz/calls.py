@@ -675,6 +675,7 @@ OWN: dict[str, dict[str, Kind]] = {
         )
     },
     "theory.stability_threshold": {"rule": optimizer, "gradient_scale": positive(1.0)},
+    "theory.exponential_rate": {"weight_decay": non_negative(1e-6, **several)},
     "theory.convex_value_bound": {"num_steps": non_negative(10, **several)},
     "theory.recursion_factor": {"curvature": numbers(0.5, **several)},
     "theory.second_order_threshold": {

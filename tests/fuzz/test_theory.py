@@ -31,6 +31,7 @@ KINDS = {
     "dimension": numbers(st.integers(2, 1000)),
     "c": positive(0.5, 3.0),
     "learning_rate": small,
+    "weight_decay": numbers(st.floats(0.0, 1e-6)),
     "attraction": positive(0.5, 3.0),
     "repulsion": positive(0.5, 3.0),
     "curvature": numbers(st.floats(0.01, 1.0)),
