@@ -265,7 +265,7 @@ def classify_matrix_free(
     lipschitz, numbers = jnp.full((), jnp.nan, x.dtype), jnp.full_like(ends, jnp.nan)
     doubted = jnp.zeros(ends.shape, bool)
     if not trusting:
-        lipschitz, numbers = jax.lax.cond(
+        lipschitz, numbers = _choose(
             stationary,
             lambda: _kantorovich_numbers(
                 fun, x, gradient, operator, found, ends, tolerance, basis, stream(key, "doubt")
@@ -311,6 +311,13 @@ def classify_matrix_free(
     )
 
 
+def _choose(predicate: jax.Array, taken: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """`lax.cond`, which outside `jit` would be compiled anew for every function it closes over."""
+    if isinstance(predicate, jax.core.Tracer):
+        return jax.lax.cond(predicate, taken, otherwise)
+    return taken() if predicate else otherwise()
+
+
 def _kantorovich_numbers(
     fun: Callable[[jax.Array], jax.Array],
     x: jax.Array,
@@ -353,7 +360,7 @@ def _kantorovich_numbers(
         return jnp.sqrt(jnp.sum(jnp.where(counted, steps[None, :], 0), axis=1))
 
     doubtful = jnp.any(regular & (lipschitz * bounds / safe > TRUSTED))
-    lengths = jax.lax.cond(doubtful, by_components, lambda: bounds)
+    lengths = _choose(doubtful, by_components, lambda: bounds)
     return lipschitz, jnp.where(regular, lipschitz * lengths / safe, 0)
 
 
