@@ -24,9 +24,9 @@ A tanh network of one hidden layer learns a teacher with two units from as small
 but linear there, so that the origin has h rank(E y x^T) negative eigenvalues, h hidden units. Its
 next plateau has no closed form: it is held against the best network of one unit, trained by itself,
 whose unit, split in several, is a stationary point of the larger one (Fukumizu and Amari 2000). The
-search there converges slowly, as the saddle is nearly degenerate: with output scales 3 and 1, and with
-a search of 200 steps, it did not arrive. One start only, so it shows that this can happen, not how
-often it does. In float64.
+search there converges slowly, as the saddle is nearly degenerate: with output scales 3 and 1, and
+with a search of 200 steps, it did not arrive. One start only, so it shows that this can happen, not
+how often it does. In float64.
 
 https://arxiv.org/abs/2106.15933, https://arxiv.org/abs/2304.00488,
 https://doi.org/10.1016/S0893-6080(00)00009-5

@@ -290,14 +290,15 @@ def test_either_method_gives_the_kind_beside_a_stationary_point(monkeypatch, siz
     monkeypatch.setattr(_stationary, "_DENSE", 120)
     # The weights are data, so that one program serves all kinds.
     kinds = {
-        Kind.STRICT_SADDLE: [(-1, 0, 1, 0, 1)],
-        Kind.MINIMUM: [(1, 1 / 9, 0, 0, 1)],
+        (-1, 0, 1, 0, 1): Kind.STRICT_SADDLE,
+        (1, 1 / 9, 0, 0, 1): Kind.MINIMUM,
         # With a third derivative in many directions, of which few probes tell the size.
-        Kind.DEGENERATE: [(0, 1, 0, 1 / 2, 1), (0, 0, 1, 1 / 2, 1)],
-        Kind.MAXIMUM: [(-1, 1 / 99, 0, 1 / 99, -1)],
+        (0, 1, 0, 1 / 2, 1): Kind.DEGENERATE,
+        (0, 0, 1, 1 / 2, 1): Kind.DEGENERATE,
+        (-1, 1 / 99, 0, 1 / 99, -1): Kind.MAXIMUM,
     }
     x = jnp.zeros(size).at[:3].set([-0.05, 0.002, 0.001])
-    for kind, weights in [(kind, weights) for kind in kinds for weights in kinds[kind]]:
+    for weights, kind in kinds.items():
         fun = partial(valleys, jnp.array(weights, x.dtype))
         points = {
             method: saddle.classify(fun, x, gradient_tolerance=0.3, method=method)
