@@ -8,9 +8,8 @@ OUT ?= results
 # CONSTRAINTS= takes the newest versions of everything instead.
 CONSTRAINTS ?= constraints.txt
 # A tenth of the suite, by time: what leans most on how jax, flax and optax behave.
-NEWEST := tests/_engine tests/_krylov tests/test_batching.py tests/transforms/test_contract.py \
-	tests/transforms/test_step.py tests/transforms/test_second_order.py tests/saddle/test_curvature.py \
-	tests/saddle/test_stationary.py tests/nn/test_functional_view.py tests/test_training.py
+NEWEST := tests/_engine tests/_krylov tests/test_batching.py tests/test_coupling.py tests/transforms/test_contract.py \
+	tests/transforms/test_step.py tests/saddle/test_curvature.py tests/nn/test_functional_view.py
 
 # Compiled programs are kept between runs, outside the clone: a second run starts 2.5 to 4 times faster.
 export JAX_COMPILATION_CACHE_DIR ?= $(or $(HOME),/tmp)/.cache/jaxopt_course

@@ -56,9 +56,8 @@ import optax
 from flax import nnx
 from matplotlib.figure import Figure
 
-from experiments import exponential_rate
 from experiments.lab import data, notebook
-from jaxopt_course import nn, training, transforms
+from jaxopt_course import nn, theory, training, transforms
 
 notebook.use_style()
 digits = data.load("digits").standardized()
@@ -314,7 +313,7 @@ figure
 # through the same functions as SGD without, at a rate that grows exponentially (Li and Arora). With
 # η = 0.1 and λ = 5·10⁻⁴, by what factor does it grow in 1,000 steps without momentum? With
 # momentum 0.9 the weights move ten times as far per gradient: guess, then use
-# `exponential_rate.contraction`.
+# `theory.exponential_rate`.
 #
 # <details><summary>Solution</summary>
 #
@@ -324,7 +323,8 @@ figure
 #
 # ```python
 # for momentum in (0.0, 0.9):
-#     alpha = exponential_rate.contraction(0.1, momentum, 5e-4)
+#     rate = theory.exponential_rate(learning_rate=0.1, weight_decay=5e-4, decay=momentum)
+#     alpha = float(rate.contraction)
 #     print(f"momentum {momentum}: {alpha**-2000:.3f}")
 # ```
 #

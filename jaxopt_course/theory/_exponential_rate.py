@@ -100,8 +100,8 @@ def exponential_rate(
 
     Example:
         >>> rate = exponential_rate(learning_rate=0.1, weight_decay=5e-3)
-        >>> round(rate.contraction, 6), round(rate.growth, 6), round(rate.initial_momentum, 6)
-        (0.994751, 1.010582, -0.052771)
+        >>> round(rate.contraction, 4), round(rate.growth, 4), round(rate.initial_momentum, 4)
+        (0.9948, 1.0106, -0.0528)
     """
     check_positive(learning_rate=learning_rate, arrays=True)
     check_non_negative(weight_decay=weight_decay, arrays=True)

@@ -5,6 +5,9 @@ import pytest
 
 from experiments import adaptive_edge as edge
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def dataset():

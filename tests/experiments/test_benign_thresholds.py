@@ -7,6 +7,9 @@ import pytest
 from experiments import benign_thresholds as thresholds
 from tests.experiments.refuting import unrefuted
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def dataset():

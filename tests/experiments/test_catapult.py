@@ -6,6 +6,9 @@ import pytest
 
 from experiments import catapult
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 CONFIG = catapult.Config(
     width=256, model_rates=(1.0, 3.0, 4.5), images=60, hidden=(48,), rates=(0.5, 3.0), steps=150
 )

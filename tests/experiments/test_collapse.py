@@ -6,6 +6,9 @@ import pytest
 
 from experiments import collapse
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 LABELS = np.repeat(np.arange(10), 4)
 
 

@@ -8,6 +8,9 @@ import pytest
 from experiments import edge_of_stability as edge
 from jaxopt_course import transforms
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 DESCENT, ADAM = range(2)
 
 

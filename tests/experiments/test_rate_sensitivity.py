@@ -8,6 +8,9 @@ from experiments import rate_sensitivity
 from experiments.rate_sensitivity import ADADELTA, GUARDS, OBJECTIVES, RULES, SCALES
 from tests.experiments.refuting import unrefuted
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 
 def valley(rates):
     """Losses of which the rate 1 is the best, and a decade away costs 100,000-fold."""

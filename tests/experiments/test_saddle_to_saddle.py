@@ -6,6 +6,9 @@ import pytest
 
 from experiments import saddle_to_saddle as passing
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def dataset():

@@ -9,6 +9,9 @@ from experiments import sgd_saddles
 from jaxopt_course import problems
 from tests.experiments.refuting import unrefuted
 
+# The experiment itself, minutes of compilation in all of these.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def dataset():
