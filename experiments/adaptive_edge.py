@@ -50,11 +50,9 @@ from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_least, at_most, within
 from .lab.fields import Checked, Seed, above, minimum, one_of
-from .lab.full_batch import IMAGES, FullBatch, full_batch
+from .lab.full_batch import IMAGES, SETTLED, FullBatch, check_records, full_batch, settled
 from .lab.progress import track
 
-SETTLED = 0.25
-"""Share of the records, at the end, of which the median is taken."""
 COHEN = "Cohen et al. 2022"
 ADAM = 0.9
 """First moment of Adam and Lion."""
@@ -126,15 +124,7 @@ class Config(Checked):
     def __post_init__(self) -> None:
         """Check what depends on two fields, and that records see odd and even steps."""
         super().__post_init__()
-        if self.images > IMAGES[self.dataset]:
-            raise ValueError(
-                f"images must be at most {IMAGES[self.dataset]}, of {self.dataset}, "
-                f"got {self.images}"
-            )
-        if self.every % 2 == 0:
-            raise ValueError(f"every must be odd, got {self.every}")
-        if self.steps < 8 * self.every:
-            raise ValueError(f"steps must be at least 8 * every, got {self.steps}, {self.every}")
+        check_records(dataset=self.dataset, images=self.images, steps=self.steps, every=self.every)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -199,12 +189,6 @@ def run(config: Config) -> xr.Dataset:
     network = full_batch(config.dataset, config.images, config.hidden, gain=0.5)
     parts = [_train(config, name, network) for name in track(config.rules, "rules")]
     return xr.concat(parts, xr.Variable("rule", list(config.rules)), join="exact")
-
-
-def settled(values: xr.DataArray) -> float:
-    """Return the median of the last records."""
-    records = round(SETTLED * values.sizes["step"])
-    return float(values.isel(step=slice(-records, None)).median(skipna=False))
 
 
 def _of_edge(name: str, part: xr.Dataset) -> list[Claim]:

@@ -50,9 +50,9 @@ from matplotlib.figure import Figure
 from jaxopt_course import observables, problems, theory, transforms
 from jaxopt_course.nn import MLP
 
-from .lab import data
 from .lab.claims import Claim, at_least, at_most, within
 from .lab.fields import Checked, Seed, above, minimum, one_of
+from .lab.full_batch import IMAGES, SETTLED, centred_images, check_records, settled
 from .lab.progress import track
 
 
@@ -67,10 +67,6 @@ GAIN = 0.5
 """Factor of Xavier's standard deviation at the start, so that it is flatter than the thresholds."""
 ROUNDING = 1e-6
 """Relative increase of the loss below which a step is not said to raise it."""
-IMAGES = {"digits": 1797, "mnist5k": 5000}
-"""Data sets and how many images each has."""
-SETTLED = 0.25
-"""Share of the records, at the end, of which the median is taken."""
 SOURCE, ADAPTIVE = "Cohen et al. 2021, section 3", "Cohen et al. 2022, section 3"
 
 
@@ -163,15 +159,7 @@ class Config(Checked):
     def __post_init__(self) -> None:
         """Check what depends on two fields, and that records see odd and even steps."""
         super().__post_init__()
-        if self.images > IMAGES[self.dataset]:
-            raise ValueError(
-                f"images must be at most {IMAGES[self.dataset]}, of {self.dataset}, "
-                f"got {self.images}"
-            )
-        if self.every % 2 == 0:
-            raise ValueError(f"every must be odd, got {self.every}")
-        if self.steps < 8 * self.every:
-            raise ValueError(f"steps must be at least 8 * every, got {self.steps}, {self.every}")
+        check_records(dataset=self.dataset, images=self.images, steps=self.steps, every=self.every)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -235,12 +223,7 @@ def counting(rule: optax.GradientTransformation) -> optax.GradientTransformation
 
 def training_problem(config: Config, variant: str = "tanh") -> problems.Problem:
     """Return the mean loss of the network, or of one of its variants, over the images."""
-    loaded = data.load(config.dataset)
-    images, labels = (
-        np.concatenate([getattr(loaded.train, part), getattr(loaded.test, part)])[: config.images]
-        for part in ("images", "labels")
-    )
-    inputs = images.reshape(len(images), -1) - images.mean()
+    inputs, labels = centred_images(config.dataset, config.images)
     chosen = VARIANTS[variant]
     hidden = [max(round(width * chosen.widths), 1) for width in config.hidden]
 
@@ -379,12 +362,6 @@ def rise(part: xr.Dataset) -> Rise:
     )
 
 
-def settled(part: xr.Dataset) -> float:
-    """Return the median sharpness of the last records of one run."""
-    records = round(SETTLED * part.sizes["step"])
-    return float(part.sharpness.isel(step=slice(-records, None)).median(skipna=False))
-
-
 def _arrival(part: xr.Dataset, came: Rise) -> str:
     """Return in words when the threshold was reached, and how."""
     if came.arrival is None:
@@ -422,7 +399,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 f"{100 * SETTLED:g} % over the threshold)",
                 SOURCE + ", of cross-entropy at the end of training",
                 bound=0.95,
-                measured=settled(part) / edge,
+                measured=settled(part.sharpness) / edge,
             )
             if not VARIANTS[variant].stays
             else within(
@@ -430,7 +407,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 f"{100 * SETTLED:g} %)",
                 rule.source,
                 expected=edge,
-                measured=settled(part),
+                measured=settled(part.sharpness),
                 tolerance=rule.tolerance,
             ),
             at_most(

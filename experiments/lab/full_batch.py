@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import xarray as xr
 
 from . import data
 
@@ -21,6 +22,8 @@ IMAGES = {"digits": 1797, "mnist5k": 5000}
 """Data sets and how many images each has."""
 ACTIVATIONS = {"tanh": jnp.tanh, "ReLU": jax.nn.relu, "linear": lambda x: x}
 LOSSES = ("square", "cross-entropy")
+SETTLED = 0.25
+"""Share of the records, at the end, of which the median is taken."""
 
 
 class FullBatch(NamedTuple):
@@ -37,6 +40,22 @@ class FullBatch(NamedTuple):
     features: Callable[[Any], tuple[jax.Array, jax.Array]]
     init: Callable[[jax.Array], list[jax.Array]]
     labels: np.ndarray
+
+
+def check_records(*, dataset: str, images: int, steps: int, every: int) -> None:
+    """Raise ValueError unless the data set has the images, and records see odd and even steps."""
+    if images > IMAGES[dataset]:
+        raise ValueError(f"images must be at most {IMAGES[dataset]}, of {dataset}, got {images}")
+    if every % 2 == 0:
+        raise ValueError(f"every must be odd, got {every}")
+    if steps < 8 * every:
+        raise ValueError(f"steps must be at least 8 * every, got {steps}, {every}")
+
+
+def settled(values: xr.DataArray) -> float:
+    """Return the median of the last records of one run."""
+    records = round(SETTLED * values.sizes["step"])
+    return float(values.isel(step=slice(-records, None)).median(skipna=False))
 
 
 def centred_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
