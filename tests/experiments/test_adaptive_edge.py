@@ -2,26 +2,48 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments import adaptive_edge as edge
 
-# The experiment itself, minutes of compilation in all of these.
-pytestmark = pytest.mark.nightly
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dataset():
-    config = edge.Config(
-        rules=("Adam", "AdaGrad", "Lion"), adam_rate=0.01, images=60, hidden=(16,), steps=600
+    """What a run gives whose sharpness rises for 250 steps, and then hovers."""
+    step = 25 * np.arange(25)
+    threshold = np.array([3.8, 2.0, np.nan])
+    sharpness = threshold[:, None] * np.minimum(0.05 + step / 250, 1)
+    sharpness[2] = 0
+    sharpness[:, 0] = np.nan
+    product = np.full((3, 25), np.nan)
+    product[2] = 2
+    return xr.Dataset(
+        {
+            "sharpness": (("rule", "step"), sharpness),
+            "residual": (("rule", "step"), 1e-3 * sharpness),
+            "loss": (("rule", "step"), np.exp([-step / 200] * 3)),
+            "product": (("rule", "step"), product),
+            "threshold": ("rule", threshold),
+            "rate": ("rule", [0.01, 0.02, 0.0003]),
+        },
+        coords={"rule": ["Adam", "AdaGrad", "Lion"], "step": step},
     )
-    return edge.run(config)
 
 
 def refuted(dataset):
     return [claim.statement for claim in edge.claims(dataset) if not claim.holds]
 
 
-def test_every_rule_is_judged_by_its_own_threshold(dataset):
+def test_all_claims_hold_of_rules_that_come_to_their_edge(dataset):
+    assert refuted(dataset) == []
+
+
+@pytest.mark.nightly
+def test_every_rule_is_judged_by_its_own_threshold():
+    config = edge.Config(
+        rules=("Adam", "AdaGrad", "Lion"), adam_rate=0.01, images=60, hidden=(16,), steps=600
+    )
+    dataset = edge.run(config)
     judged = edge.claims(dataset)
     assert len(judged) == 3 + 3 + 2 + 1 + 1
     np.testing.assert_allclose(dataset.threshold, [3.8, 2, np.nan])
@@ -33,14 +55,12 @@ def test_every_rule_is_judged_by_its_own_threshold(dataset):
 
 
 def test_each_claim_fails_on_data_that_refute_it(dataset):
-    before = set(refuted(dataset))
-
     def after(name, rule, places, value):
         wrong = dataset.copy(deep=True)
         wrong[name].loc[{"rule": rule}] = np.where(
             np.isin(np.arange(wrong.sizes["step"]), places), value, wrong[name].sel(rule=rule)
         )
-        return set(refuted(wrong)) - before
+        return set(refuted(wrong))
 
     everywhere, last = np.arange(dataset.sizes["step"]), np.arange(dataset.sizes["step"])[-8:]
     never = after("sharpness", "AdaGrad", everywhere, 1.0)
@@ -53,12 +73,10 @@ def test_each_claim_fails_on_data_that_refute_it(dataset):
     assert "P H is zero" in zero
     (known,) = after("residual", "AdaGrad", everywhere, 1.0)
     assert "known well enough" in known
-    assert any(
-        "effective step" in one for one in after("product", "Lion", everywhere, 0.1) | before
-    )
-    assert any(
-        "was reported" in one for one in after("sharpness", "Adam", everywhere, 1.0) | before
-    )
+    (still,) = after("product", "Lion", everywhere, 0.1)
+    assert "effective step" in still
+    slow = after("sharpness", "Adam", everywhere, 1.0)
+    assert any("was reported" in one for one in slow)
 
 
 def test_what_became_nan_was_not_measured(dataset):

@@ -8,9 +8,6 @@ import xarray as xr
 
 from experiments import polynomial_time as polynomial
 
-# The experiment itself, minutes of compilation in all of these.
-pytestmark = pytest.mark.nightly
-
 CASE = polynomial.Case(4, 1e-2, 1.0, 0.1)
 
 
