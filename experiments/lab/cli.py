@@ -1,20 +1,20 @@
 """The command line: list, run, show, report and completion.
 
-The options of `run` are made from the experiment's `Config` by tyro, so every field of a config is
-an option with its type and its docstring as help. `USAGE` says what the exit codes mean.
+The commands are those of `commands`, whose parser and help are tyro's. `run NAME...` takes, beside
+its own options, those of the named experiments, which tyro makes from their `Config`: every field
+is an option with its type and its docstring as help.
 """
 
 import dataclasses
 import importlib.metadata
 import json
 import os
-import re
 import shlex
 import sys
 import traceback
 import typing
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,25 +23,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import completion, fields, processes, registry, report, runner, store, tables
-from .options import ListOptions, Output, RunOptions, ShowOptions
+from . import commands, completion, fields, processes, registry, report, runner, store, tables
 
-USAGE = """\
+ABOUT = """\
 Experiments: each a statement held against measurement.
 
-  COMMAND list                     what there is, and what was run already
-  COMMAND run NAME... [options]    run; NAME... may be all
-  COMMAND run NAME --help          the options of one experiment
-  COMMAND show NAME                the claims and the figure of a stored result
-  COMMAND report                   one static site from all stored results
-  COMMAND completion bash          what bash (or zsh) must read to complete all this
+Each command takes --help; --version says which version this is.
 
-Each takes --help; --version says which version this is. Results are in ./results unless --out
-says otherwise. A result that is there is shown, not computed again, unless --force says so.
+Results are in ./results unless --out says otherwise.
 
-Exit codes: 0 all claims hold, 1 some do not or were not measured, 2 the command was wrong, 3 an
-experiment could not be run or its result not be written, 130 interrupted, 75 stopped by SIGTERM:
-the same command goes on.
+A result that is there is shown, not computed again, unless --force says so.
+
+Exit codes:
+  0  all claims hold
+  1  some do not or were not measured
+  2  the command was wrong
+  3  an experiment could not be run or its result not be written
+ 75  stopped by SIGTERM: the same command goes on
+130  interrupted
 """
 
 LISTED = ("name", "claim", "section", "cost", "sizes", "fields", "last_result")
@@ -66,24 +65,14 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
     arguments = list(sys.argv[1:] if argv is None else argv)
     console = Console()  # of the width that the terminal has, or COLUMNS says
     errors = Console(stderr=True)
-    commands: dict[str, Callable[[list[str], Console, str], int]] = {
-        "list": _list,
-        "run": _run,
-        "show": _show,
-        "report": _report,
-        "completion": _completion,
-    }
-    if not arguments or arguments[0] in ("-h", "--help"):
-        console.print(_usage(package), markup=False, highlight=False)
-        return 0 if arguments else 2
+    if not arguments:
+        main(["--help"], package)
+        return 2
     if arguments[0] == "--version":
         print(f"jaxopt_course {importlib.metadata.version('jaxopt_course')}")
         return 0
-    command, *rest = arguments
     try:
-        if command not in commands:
-            raise registry.UnknownNameError("command", command, commands)
-        return commands[command](rest, console, package)
+        return _execute(arguments, console, package)
     except (UsageError, registry.UnknownNameError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
@@ -114,50 +103,76 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
         return 130
 
 
-def _usage(package: str) -> str:
-    """Return `USAGE` with the command as it is typed, the explanations below each other."""
-    command = registry.command(package)
-    return re.sub(
-        r"^  COMMAND(.*?)  +", lambda found: f"  {command + found[1]:49}", USAGE, flags=re.M
-    )
+def _execute(arguments: list[str], console: Console, package: str) -> int:
+    if arguments[:2] == ["completion", "words"]:  # asked by the shell at every tab
+        print("\n".join(completion.words(arguments[2:], package)))
+        return 0
+    command, rest = _parse(arguments, package)
+    match command:
+        case commands.List():
+            return _list(command, console, package)
+        case commands.Run():
+            return _run(command, rest, arguments[1:], console, package)
+        case commands.Show():
+            return _show(command, console, package)
+        case commands.Report():
+            return _report(command, console, package)
+        case commands.Completion():
+            print(completion.script(command.shell, package), end="")
+            return 0
 
 
-def _names(arguments: list[str], package: str) -> tuple[list[registry.Experiment], list[str]]:
-    """Split leading names from options, and look the names up."""
-    count = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
-    names, options = arguments[:count], arguments[count:]
+def _parse(arguments: list[str], package: str) -> tuple[commands.Command, list[str]]:
+    """Read the command, and keep the options that only the experiments of `run NAME...` know."""
+    word, *rest = arguments
+    if word not in commands.NAMES and not word.startswith("-"):
+        raise registry.UnknownNameError("command", word, commands.NAMES)
+    program = registry.command(package)
+    if word == "run" and rest and not rest[0].startswith("-"):
+        # The help is of the experiment, too, and is left for it with the other unknown options.
+        return tyro.cli(
+            commands.Command, args=arguments, prog=program, add_help=False, return_unknown_args=True
+        )
+    return tyro.cli(commands.Command, args=arguments, prog=program, description=ABOUT), []
+
+
+def _find(names: Sequence[str], package: str) -> list[registry.Experiment]:
+    """Look the names of experiments up."""
+    known = registry.experiments(package)
     if not names:
-        known = ", ".join(registry.experiments(package))
-        raise UsageError(f"name an experiment before the options: one of {known}, or all")
-    if names == ["all"]:
-        names = list(registry.experiments(package))
-    return [registry.find(name, package) for name in dict.fromkeys(names)], options
+        raise UsageError(
+            f"name an experiment before the options: one of {', '.join(known)}, or all"
+        )
+    if list(names) == ["all"]:
+        names = list(known)
+    return [registry.find(name, package) for name in dict.fromkeys(names)]
 
 
-def _parse(experiment: registry.Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
-    """Read the options of `run` and the fields of the experiment's config."""
+def _configure(
+    experiment: registry.Experiment, how: commands.HowToRun, arguments: list[str]
+) -> Any:
+    """Read the fields of the experiment's config, beginning with the preset's."""
     config_class = experiment.load().Config
-    # The preset decides the defaults of everything else, so it is looked for first.
-    early = [word for word in arguments if word not in ("-h", "--help")]
-    options, _ = tyro.cli(RunOptions, args=early, return_unknown_args=True, add_help=False)
-    preset = registry.make_preset(config_class, options.preset)
+    preset = registry.make_preset(config_class, how.preset)
     names = [field.name for field in dataclasses.fields(config_class)]
     unchecked = _with_ranges(config_class)
+    # How to run was read before; it is here for the help.
     both = dataclasses.make_dataclass(
-        "Arguments", [("options", Option[RunOptions]), ("config", Option[unchecked])]
+        "Arguments", [("run", Option[commands.HowToRun]), ("config", Option[unchecked])]
     )
     parsed = tyro.cli(
         both,
         args=arguments,
-        default=both(RunOptions(), unchecked(**{name: getattr(preset, name) for name in names})),
+        default=both(
+            commands.HowToRun(), unchecked(**{name: getattr(preset, name) for name in names})
+        ),
         prog=f"{registry.command()} run {experiment.name}",
         description=f"{experiment.claim}\n\nCost: {experiment.cost}",
     )
     try:
-        config = config_class(**{name: getattr(parsed.config, name) for name in names})
+        return config_class(**{name: getattr(parsed.config, name) for name in names})
     except (ValueError, TypeError) as error:
         raise UsageError(f"{experiment.name}: {error}") from error
-    return parsed.options, config
 
 
 def _with_ranges(config_class: type) -> type:
@@ -187,32 +202,39 @@ def _with_ranges(config_class: type) -> type:
     )
 
 
-def _run(arguments: list[str], console: Console, package: str) -> int:
-    if arguments[:1] in (["-h"], ["--help"]):
-        tyro.cli(RunOptions, args=["--help"], prog=f"{registry.command()} run NAME...")
-    chosen, options = _names(arguments, package)
+def _run(
+    how: commands.Run, rest: list[str], typed: list[str], console: Console, package: str
+) -> int:
+    chosen = _find(how.names, package)
+    options = typed[len(how.names) :]
+    if (*how.names, *options) != tuple(typed):
+        raise UsageError(f"name all experiments before the options, got {shlex.join(typed)}")
     jobs = []
     for experiment in chosen:
         # Everything is parsed before anything runs: a typo must not cost an hour.
-        how, config = _parse(experiment, options)
+        config = _configure(experiment, how, rest)
         folder = store.folder_of(how.out, experiment.name, config)
-        jobs.append((how, runner.Job(experiment.name, experiment.load(), config, folder)))
+        jobs.append(runner.Job(experiment.name, experiment.load(), config, folder))
 
-    if any(how.distributed for how, _ in jobs):
+    if how.distributed:
         processes.start()
     if not processes.is_first():
-        for _, job in jobs:
+        for job in jobs:
             job.assist(Console(quiet=True))
         return 0
-    return _run_all(jobs, options, console, package)
+    return _run_all(jobs, how, options, console, package)
 
 
 def _run_all(
-    jobs: list[tuple[RunOptions, runner.Job]], options: list[str], console: Console, package: str
+    jobs: list[runner.Job],
+    how: commands.HowToRun,
+    options: list[str],
+    console: Console,
+    package: str,
 ) -> int:
     finished: list[store.Result] = []
     failed: list[str] = []
-    for number, (how, job) in enumerate(jobs, 1):
+    for number, job in enumerate(jobs, 1):
         command = f"{registry.command(package)} run {shlex.join([job.name, *options])}"
         place = f" [dim]{number} of {len(jobs)}[/]" if len(jobs) > 1 else ""
         title = f"[bold]{job.name}[/] ({job.folder.name}){place}"
@@ -235,7 +257,7 @@ def _run_all(
 
 
 def _run_one(
-    job: runner.Job, how: RunOptions, command: str, title: str, console: Console
+    job: runner.Job, how: commands.HowToRun, command: str, title: str, console: Console
 ) -> store.Result:
     stored = job.stored()
     if stored and not (how.force or how.redraw):
@@ -256,13 +278,9 @@ def _run_one(
     return result
 
 
-def _show(arguments: list[str], console: Console, package: str) -> int:
-    if arguments[:1] in (["-h"], ["--help"]):
-        tyro.cli(ShowOptions, args=["--help"], prog=f"{registry.command()} show NAME...")
-    chosen, options = _names(arguments, package)
-    how = tyro.cli(ShowOptions, args=options, prog=f"{registry.command()} show NAME...")
+def _show(how: commands.Show, console: Console, package: str) -> int:
     held = True
-    for experiment in chosen:
+    for experiment in _find(how.names, package):
         readable, refused = store.survey(how.out, experiment.name)
         stored = {result.folder.name: result for result in readable}
         if how.preset in refused:
@@ -282,8 +300,7 @@ def _show(arguments: list[str], console: Console, package: str) -> int:
     return 0 if held else 1
 
 
-def _list(arguments: list[str], console: Console, package: str) -> int:
-    how = tyro.cli(ListOptions, args=arguments, prog=f"{registry.command(package)} list")
+def _list(how: commands.List, console: Console, package: str) -> int:
     known = registry.experiments(package).values()
     stored = {experiment.name: _stored(how.out, experiment.name) for experiment in known}
     if how.json:
@@ -326,25 +343,11 @@ def _stored(out: Path, name: str) -> dict[str, str | None]:
     return verdicts | dict.fromkeys(refused)
 
 
-def _report(arguments: list[str], console: Console, package: str) -> int:
-    out = tyro.cli(Output, args=arguments, prog=f"{registry.command()} report").out
-    front, left_out = report.write(out, package)
+def _report(how: commands.Report, console: Console, package: str) -> int:
+    front, left_out = report.write(how.out, package)
     for error in left_out:
         console.print(
             f"[bold red]left out:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
     console.print(f"report  {front}", highlight=False, soft_wrap=True)
-    return 0
-
-
-def _completion(arguments: list[str], _console: Console, package: str) -> int:
-    if not arguments:
-        raise UsageError(f"name a shell: {' or '.join(completion.SHELLS)}")
-    shell, *typed = arguments
-    if shell == "words":  # asked by the shell at every tab
-        print("\n".join(completion.words(typed, package)))
-    elif shell in ("-h", "--help"):
-        print(completion.__doc__)
-    else:
-        print(completion.script(shell, package), end="")
     return 0

@@ -9,9 +9,8 @@ once. Names, presets and fields are read from the files: no experiment is import
 
 from collections.abc import Sequence
 
-from . import options, registry
+from . import commands, registry
 
-COMMANDS = (*options.COMMANDS, "completion")
 SHELLS = ("bash", "zsh")
 _MODULE = """\
 _experiments() {
@@ -67,7 +66,7 @@ def words(typed: Sequence[str], package: str = registry.PACKAGE) -> list[str]:
 def _candidates(before: list[str], last: str, package: str) -> list[str]:
     """Return everything that can follow the words before."""
     if not before:
-        return list(COMMANDS)
+        return list(commands.NAMES)
     command, *rest = before
     if command == "completion":
         return [] if rest else list(SHELLS)
@@ -80,7 +79,7 @@ def _candidates(before: list[str], last: str, package: str) -> list[str]:
     if last.startswith("-"):
         fields = dict.fromkeys(field for experiment in named for field in experiment.fields)
         more = ["--" + field.replace("_", "-") for field in fields] if command == "run" else []
-        return [*options.words(command), *more]
+        return [*commands.options(command), *more]
     if command in ("run", "show") and not any(word.startswith("-") for word in rest):
         return [*(name for name in known if name not in rest), "all"]
     return []

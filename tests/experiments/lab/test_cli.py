@@ -124,7 +124,9 @@ def test_the_exit_code_tells_whether_claims_hold(command):
         ("show toy --preset papr", "papr"),
         ("show toi", "did you mean 'toy'?"),
         ("run ../toy", "unknown experiment"),
-        ("completion bsh", "did you mean 'bash'?"),
+        ("run --force toy", "before the options"),
+        ("run toy --force other", "other"),
+        ("completion bash", "--out"),
     ],
 )
 def test_a_wrong_command_exits_2_and_names_what_is_wrong(command, capsys, out, line, named):

@@ -1,3 +1,6 @@
+import ast
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -5,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
-from experiments.lab import cli, completion
+from experiments.lab import cli, commands, completion
 
 ROOT = Path(__file__).parents[3]
+HELP = {"-h", "--help"}
 
 
 @pytest.mark.parametrize(
@@ -35,10 +40,21 @@ def test_what_can_come_next_is_offered(toys, typed, expected):
     assert set(completion.words(typed.split(" "), toys)) == expected
 
 
-def test_every_command_is_offered(toys, capsys):
-    for command in completion.COMMANDS:
-        cli.main([command, "--help"], package=toys)
-        assert "unknown command" not in capsys.readouterr().err
+def test_commands_and_options_that_are_offered_are_those_of_the_parser():
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+        tyro.cli(commands.Command, args=["--tyro-print-completion", "bash"])
+    (line,) = (x for x in shown.getvalue().splitlines() if x.startswith("COMPLETION_SPEC = "))
+    known = ast.literal_eval(line.partition(" = ")[2])["subcommands"]
+    assert set(commands.NAMES) == set(known)
+    for name, command in known.items():
+        flags = {flag for option in command["options"] for flag in option["flags"]}
+        assert set(commands.options(name)) == {flag for flag in flags if "-" in flag} - HELP
+
+
+def test_an_unknown_shell_is_named_with_the_nearest(toys, capsys):
+    assert cli.main(["completion", "bsh"], package=toys) == 2
+    assert "did you mean 'bash'?" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash to try its completion")
