@@ -126,6 +126,7 @@ def trace(
     *examples: Any,
     known: str | None = None,
     unless: Callable[[], bool] = bool,
+    of: tuple[Any, ...] = (),
 ) -> Traced:
     """Trace a function twice, and refuse it if it did not compute the same both times.
 
@@ -137,6 +138,7 @@ def trace(
         *examples: Arguments, or what has their shapes and dtypes.
         known: What says all that the function computes; by default, what `fingerprint` finds.
         unless: Asked after the traces whether that was not so.
+        of: What users wrote of it, if it is a closure of this package.
 
     Returns:
         The traced function.
@@ -153,7 +155,7 @@ def trace(
     held = _known(fun, examples, known)
     if held is not None and (found := _remembered.get(held)) is not None:
         return found
-    source = _source_of(fun)
+    source = _source_of_closure(fun, of, examples) if of else _source_of(fun)
     first = trace_once(fun, *examples)
     if not _seen.before(source, first):
         check_same(name, first, trace_once(fun, *examples))
@@ -508,6 +510,21 @@ def _source_of(fun: Any) -> _Source | None:
     held += [*(fun.__defaults__ or ()), *(fun.__kwdefaults__ or {}).values()]
     arrays = [one for one in held if isinstance(one, jax.Array) and not is_traced(one)]
     return _Source((fun.__code__, tuple(map(_name_of, held))), arrays)
+
+
+def _source_of_closure(fun: Any, of: tuple[Any, ...], examples: Any) -> _Source:
+    """Return of what a trace of a closure of this package will be, by what users wrote of it.
+
+    One closure is traced for batches of several sizes, so that these are part of it.
+    """
+    sources = [(one, _source_of(one)) for one in of]
+    codes = [
+        fingerprint(one) or _name_of(one) if source is None else source.code
+        for one, source in sources
+    ]
+    arrays = [array for _, source in sources if source is not None for array in source.arrays]
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(examples))
+    return _Source((fun.__code__, shapes, *codes), arrays)
 
 
 def _name_of(held: Any) -> Hashable:

@@ -174,11 +174,36 @@ def test_one_epoch_is_traced_however_many_are_run_and_again_by_a_second_fit():
     options = {"loss": counted, "evaluation": {"test": spirals(30)}, "batch_size": 20}
     training.fit(network, ADAM, spirals(), keys(), epochs=3, **options)
     first = len(traces)
-    # Training and evaluation, twice each: the second time tells whether it is the same.
+    # Training and evaluation, twice each: the second time tells whether it is the same. A later
+    # call's only trace is compared with these.
     assert first == 4
     with compilations() as compiled:
         training.fit(network, ADAM, spirals(seed=3), keys(), epochs=2, **options)
-    assert (compiled, len(traces)) == ([], 2 * first)
+    assert (compiled, len(traces)) == ([], first + 2)
+
+
+def test_a_second_fit_traces_what_users_wrote_once_and_still_sees_what_draws():
+    """Fresh functions of the same code count as what an earlier call has traced twice."""
+    traces, shifts = [], iter(())
+
+    def fit():
+        def build(key):
+            traces.append("build")
+            return plain_network(key)
+
+        def loss(outputs, labels):
+            traces.append("loss")
+            return training.cross_entropy(outputs, labels) + next(shifts, 0.0)
+
+        traces.clear()
+        training.fit(build, optax.adam(0.03), spirals(), keys(), loss=loss, **OPTIONS)
+        return traces.count("build")
+
+    assert fit() == 2
+    assert fit() == 1
+    shifts = iter(np.arange(1.0, 100.0).tolist())
+    with pytest.raises(ValueError, match=r"loss or metrics must be deterministic, but two traces"):
+        fit()
 
 
 def test_data_enter_as_arguments_and_not_as_constants(monkeypatch):

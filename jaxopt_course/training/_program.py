@@ -133,6 +133,15 @@ class Plan:
     observe: dict[str, Observable]
     observe_every: int
 
+    @property
+    def written_by_users(self) -> tuple[Any, ...]:
+        """What it depends on, besides numbers, what is computed of a batch."""
+        return (
+            *(self.build, self.optimizer, self.loss),
+            *self.metrics.values(),
+            *self.observe.values(),
+        )
+
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
         return optimizer_of(self.optimizer, stream(key, "optimizer"))
@@ -186,7 +195,7 @@ def trace_start(plan: Plan, keys: jax.Array, hyperparams: dict[str, jax.Array]) 
         return view.params, view.state, opt_state
 
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((), leaf.dtype), (keys, hyperparams))
-    return Network(trace("build", start, *one), found[-1])
+    return Network(trace("build", start, *one, of=plan.written_by_users), found[-1])
 
 
 def draw(start: Traced, keys: jax.Array, hyperparams: dict[str, jax.Array]) -> Runs:
@@ -351,6 +360,7 @@ def trace_program(
         lanes: How many runs are trained together.
     """
     params, state, opt_state = network.start.result()
+    traced = partial(trace, of=plan.written_by_users)
     key = jax.ShapeDtypeStruct((), keys.dtype)
 
     # What is differentiated, the loss of a batch, and what the optimizer makes of the gradient.
@@ -382,10 +392,10 @@ def trace_program(
         examples = plan.examples(data)
         size = min(plan.evaluation_batch_size, examples)
         name, rest = "build, loss or metrics", examples % size
-        of_batch = trace(name, total, params, state, plan.batch_shapes(data, size))
+        of_batch = traced(name, total, params, state, plan.batch_shapes(data, size))
         if not rest:
             return of_batch, None
-        return of_batch, trace(name, total, params, state, plan.batch_shapes(data, rest))
+        return of_batch, traced(name, total, params, state, plan.batch_shapes(data, rest))
 
     # What is observed along the way, of the loss over all examples without dropout.
     def observing() -> Observing:
@@ -398,10 +408,10 @@ def trace_program(
 
             return _observe.look(plan.observe, memory, params, opt_state, fun)
 
-        first = trace("observe", lambda params: _observe.begin(plan.observe, params), params)
+        first = traced("observe", lambda params: _observe.begin(plan.observe, params), params)
         data = plan.batch_shapes(sets.train, plan.examples(sets.train))
-        traced = trace("observe", look, first.result(), params, opt_state, state, data)
-        return Observing(first, traced, plan.observe_every)
+        later = traced("observe", look, first.result(), params, opt_state, state, data)
+        return Observing(first, later, plan.observe_every)
 
     # All of it traced, for batches as the augmentation leaves them.
     inputs, labels = plan.batch_shapes(sets.train, plan.batch_size)
@@ -410,13 +420,13 @@ def trace_program(
         augment = trace("augment", plan.augment, key, inputs)
         inputs = augment.result()
     batch = (inputs, labels)
-    forward = trace("build, loss or metrics", batch_loss, params, state, batch)
+    forward = traced("build, loss or metrics", batch_loss, params, state, batch)
     value, _ = forward.result()
     return TrainingProgram(
         forward=forward,
         judged=trace("eval_params", plan.eval_params, opt_state, params),
         evaluate={name: evaluation(data) for name, data in sets.evaluation.items()},
-        update=trace("optimizer", update, key, params, opt_state, params, value, state, batch),
+        update=traced("optimizer", update, key, params, opt_state, params, value, state, batch),
         augment=augment,
         observing=observing() if plan.observe else None,
         sets=sets,
