@@ -12,7 +12,17 @@ import _docstrings
 from experiments.lab import lecture, registry, store
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-PACKAGES = ("transforms", "problems", "saddle", "theory", "nn", "training", "observables", "plot")
+PACKAGES = (
+    "transforms",
+    "problems",
+    "saddle",
+    "theory",
+    "nn",
+    "training",
+    "observables",
+    "landscape",
+    "plot",
+)
 # What the names of topics do not say: how names and abbreviations are written.
 SPELLINGS = {
     "adadelta": "AdaDelta",
@@ -31,7 +41,7 @@ SECTIONS = {
     "Momentum and second order": ("2", ("transforms", "theory")),
     "Adaptive methods": ("3", ("transforms",)),
     "Techniques of network training": ("45", ("nn", "training", "transforms")),
-    "Landscape and saddles": ("67", ("saddle", "problems", "transforms")),
+    "Landscape and saddles": ("67", ("saddle", "problems", "transforms", "landscape")),
 }
 
 

@@ -10,9 +10,11 @@ the modules here are ways of putting those three together:
     saddle      stationary points: what they are, and how runs leave them
     theory      rates and bounds as functions
     observables what there is to see along a training
+    landscape   lines and planes of an objective's values
     plot        pictures of results
 """
 
+from jaxopt_course import landscape as landscape
 from jaxopt_course import nn as nn
 from jaxopt_course import observables as observables
 from jaxopt_course import plot as plot

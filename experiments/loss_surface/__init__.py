@@ -1,7 +1,7 @@
 r"""Slices show that batch normalization widens a minimum, and how a path leaves a saddle.
 
 (1) Networks with and without batch normalization are trained on digits. Along random directions
-that are filter-normalised (`_slices`) the loss around the end is drawn, on lines and on a plane.
+that are filter-normalised (`landscape`) the loss around the end is drawn, on lines and on a plane.
 Multiplying the filters in front of batch normalization by random factors leaves the network as it
 is, and so must it leave the slices; without filter normalization the same directions show another
 surface. (2) The path of training, a point an epoch, is projected on the plane of its two principal

@@ -11,19 +11,11 @@ import xarray as xr
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
-from jaxopt_course import problems
+from jaxopt_course import landscape, problems
 from jaxopt_course.nn import MLP, BatchNorm
 
 from ..lab import data
 from ._config import Config
-from ._slices import (
-    along,
-    coordinates,
-    filter_normalized,
-    plane,
-    principal_directions,
-    random_direction,
-)
 
 KINDS = ("no normalization", "batch normalization")
 DIRECTIONS = ("filter-normalised", "plain")
@@ -75,10 +67,10 @@ def rescaled(key: jax.Array, params):
 
 def _directions(name: str, key: jax.Array, params):
     """Draw a direction, filter-normalised or as long as all the weights together."""
-    drawn = random_direction(key, params)
+    drawn = landscape.random_direction(key, params)
     if name == "filter-normalised":
         return drawn
-    kernels = filter_normalized(params, params)
+    kernels = landscape.filter_normalized(params, params)
     plain = jax.tree.map(
         lambda leaf, noise: noise * (leaf.ndim > 1), params, optax.tree.random_like(key, params)
     )
@@ -115,7 +107,8 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
     @functools.partial(jax.jit, static_argnums=0)
     def lines(name, fun, params, keys):
         def line(key):
-            return along(fun, params, _directions(name, key, params), steps)
+            direction = _directions(name, key, params)
+            return landscape.line(fun, params, direction=direction, steps=steps).value
 
         return jax.lax.map(line, keys)
 
@@ -144,33 +137,33 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
 
 def _path_in_planes(config: Config, fun, paths, flat: np.ndarray, keys: jax.Array) -> dict:
     """Cut through the first network along random and principal directions; project the paths."""
-    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0, 0], paths))[1]
     shares, random_shares = [], []
     rng = np.random.default_rng(config.seed)
     for path in flat:
         squares = np.sum((path - path[-1]) ** 2)
-        pair = np.linalg.qr(rng.normal(size=(path.shape[1], 2)))[0].T
-        for kept, directions in ((shares, principal_directions(path)), (random_shares, pair)):
-            kept.append(np.sum(coordinates(path, path[-1], directions)[0] ** 2) / squares)
+        pair = np.linalg.qr(rng.normal(size=(path.shape[1], 2)))[0].T.astype(path.dtype)
+        for kept, directions in (
+            (shares, landscape.principal_directions(path)), (random_shares, pair)
+        ):  # fmt: skip
+            seen = landscape.project(path, path[-1], directions)
+            kept.append(np.sum(np.asarray(seen.coordinates) ** 2) / squares)
     end = jax.tree.map(lambda leaf: leaf[0, -1], paths)
     steps = jnp.linspace(-1, 1, config.points)
-    cut = jax.jit(plane)
-    pair = [random_direction(key, end) for key in keys[:2]]
-    directions = principal_directions(flat[0])
-    seen, _ = coordinates(flat[0], flat[0, -1], directions)
+    pair = [landscape.random_direction(key, end) for key in keys[:2]]
+    path = jax.tree.map(lambda leaf: leaf[0], paths)
+    principal = landscape.principal_directions(path)
+    seen = np.asarray(landscape.project(path, end, principal).coordinates)
     low, high = seen.min(axis=0), seen.max(axis=0)
     margin = 0.15 * max(high - low)
     axes = np.linspace(low - margin, high + margin, config.points)
-    principal = [unravel(jnp.asarray(direction)) for direction in directions]
+    random = landscape.plane(fun, end, pair, rows=steps, columns=steps)
+    around = landscape.plane(fun, end, principal, rows=axes[:, 0], columns=axes[:, 1])
     return {
-        "surface": (("row", "column"), cut(fun, end, *pair, steps, steps)),
-        "path_surface": (
-            ("row", "column"),
-            cut(fun, end, *principal, jnp.asarray(axes[:, 0]), jnp.asarray(axes[:, 1])),
-        ),
+        "surface": (("row", "column"), random.value),
+        "path_surface": (("row", "column"), around.value),
         "path_axes": (("row", "axis"), axes),
         "path": (("epoch", "axis"), seen),
-        "path_loss": ("epoch", jax.vmap(fun)(jax.tree.map(lambda leaf: leaf[0], paths))),
+        "path_loss": ("epoch", jax.vmap(fun)(path)),
         "path_share": ("seed", np.array(shares)),
         "random_share": ("seed", np.array(random_shares)),
     }

@@ -1,20 +1,17 @@
 """A saddle that gradient descent passes: slices along its extreme eigenvectors, and the path."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
-from jaxopt_course import saddle
+from jaxopt_course import landscape, saddle
 
 from ..lab.claims import Claim, at_least, within
 from ..lab.digit_network import Network
 from ._config import Config
 from ._passed_saddle import find_passed
-from ._slices import along, coordinates, plane
 
 ENDS = ("lowest eigenvalue", "highest eigenvalue")
 SMALL_STEP = 1e-3
@@ -35,26 +32,27 @@ def cut_saddle(config: Config) -> xr.Dataset:
     eigenvalues = np.asarray(pairs.eigenvalues)
     origin = np.asarray(ravel_pytree(passed.saddle)[0])
     lowest = vectors[np.isclose(eigenvalues, eigenvalues[0], rtol=1e-3)]
-    in_lowest, share = coordinates(passed.path, origin, lowest)
+    in_lowest, share = map(np.asarray, landscape.project(passed.path, origin, lowest))
     distance = np.linalg.norm(passed.path - origin, axis=1)
     nearest = int(distance.argmin())
     leaves = nearest + int(np.argmax(share[nearest:]))
     first = in_lowest[leaves] @ lowest
     directions = np.stack([first / np.linalg.norm(first), vectors[-1]])
-    seen, _ = coordinates(passed.path, origin, directions)
+    seen = landscape.project(passed.path, origin, directions).coordinates
     half = 1.5 * max(float(distance[leaves]), 1.0)
     trees = [passed.unravel(jnp.asarray(direction)) for direction in directions]
     steps = jnp.linspace(-half, half, config.points)
-    cut = jax.jit(functools.partial(along, passed.fun))
+
+    def cut(tree, steps):
+        return landscape.line(passed.fun, passed.saddle, direction=tree, steps=steps).value
+
     near = jnp.array([-SMALL_STEP, 0.0, SMALL_STEP])
-    close = np.array([cut(passed.saddle, tree, near) for tree in trees])
+    close = np.array([cut(tree, near) for tree in trees])
+    surface = landscape.plane(passed.fun, passed.saddle, trees, rows=steps, columns=steps)
     return xr.Dataset(
         {
-            "saddle_surface": (
-                ("row", "column"),
-                jax.jit(functools.partial(plane, passed.fun))(passed.saddle, *trees, steps, steps),
-            ),
-            "saddle_line": (("end", "row"), [cut(passed.saddle, tree, steps) for tree in trees]),
+            "saddle_surface": (("row", "column"), surface.value),
+            "saddle_line": (("end", "row"), [cut(tree, steps) for tree in trees]),
             "saddle_steps": ("row", steps),
             "curvature": ("end", (close[:, 0] - 2 * close[:, 1] + close[:, 2]) / SMALL_STEP**2),
             "eigenvalue": ("end", eigenvalues[[0, -1]]),

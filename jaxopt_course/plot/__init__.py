@@ -9,10 +9,19 @@ imported when something is drawn.
 """
 
 from jaxopt_course import _exports
-from jaxopt_course.plot._plane import census, path, surface
+from jaxopt_course.plot._plane import census, line, path, plane, surface
 from jaxopt_course.plot._runs import escape_times, record
 from jaxopt_course.plot._spectrum import density
 
-__all__ = ["census", "density", "escape_times", "path", "record", "surface"]
+__all__ = [
+    "census",
+    "density",
+    "escape_times",
+    "line",
+    "path",
+    "plane",
+    "record",
+    "surface",
+]
 
 _exports.claim(__name__, __all__)

@@ -1,4 +1,4 @@
-"""Pictures of objectives of two parameters: level lines, stationary points, paths."""
+"""Pictures in two parameters, or on a plane of many: level lines, stationary points, paths."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxopt_course._checks import (
     check_count,
+    check_flag,
     check_interval,
     check_objective,
     check_real,
     check_text,
 )
+from jaxopt_course.landscape import Line, Plane
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.saddle import Census, Kind
 
@@ -78,12 +80,95 @@ def surface(
     heights = np.asarray(values(x, y))
     if not np.isfinite(heights).any():
         raise ValueError(f"fun has no finite value within bounds {bounds}")
-    low = np.nanmin(heights[np.isfinite(heights)])
-    ax.contour(
-        x, y, np.log1p(heights - low), levels, colors="0.6", linewidths=0.6, linestyles="solid"
-    )
+    low = np.min(heights[np.isfinite(heights)])
+    _draw_levels(ax, x, y, np.log1p(heights - low), levels)
     ax.set(xlabel="first parameter", ylabel="second parameter")
-    ax.set(xlim=(left, right), ylim=(bottom, top))
+    return ax
+
+
+def line(found: Line, *, label: str | None = None, ax: Any = None) -> Any:
+    """An objective along a line of its parameters, drawn.
+
+    Args:
+        found: From `landscape.line`; where lines were mapped over, all of them in one colour.
+        label: What to call it.
+        ax: Axes to draw into; by default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: for arguments other than described.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> from jaxopt_course import landscape
+        >>> seen = landscape.line(lambda x: x @ x, jnp.zeros(2), jnp.ones(2))
+        >>> len(line(seen).lines)
+        1
+    """
+    if not isinstance(found, Line):
+        raise TypeError(f"found must be a landscape.Line, got {type(found).__name__}")
+    check_text(label=label, optional=True)
+    ax = axes(ax)
+    steps, values = np.broadcast_arrays(np.asarray(found.steps), np.asarray(found.value))
+    color = None
+    for number, (at, heights) in enumerate(
+        zip(steps.reshape(-1, steps.shape[-1]), values.reshape(-1, steps.shape[-1]), strict=True)
+    ):
+        (drawn,) = ax.plot(at, heights, color=color, label=None if number else label, linewidth=1)
+        color = drawn.get_color()
+    ax.set(xlabel="step along the line", ylabel="value")
+    if label is not None:
+        ax.legend()
+    return ax
+
+
+def plane(found: Plane, *, levels: int = 30, log: bool = True, ax: Any = None) -> Any:
+    """The level lines of an objective on a plane of its parameters, each with its value.
+
+    Args:
+        found: From `landscape.plane`.
+        levels: How many levels, at most.
+        log: Whether levels are evenly spaced in the logarithm of the value, as losses want; where
+            a value is not positive they are evenly spaced all the same.
+        ax: Axes to draw into; by default those of a new figure. `path` draws into them the
+            coordinates that `landscape.project` gives.
+
+    Returns:
+        The axes; x is the step along the first direction.
+
+    Raises:
+        TypeError: for arguments other than described.
+        ValueError: If `found` is not one plane, or holds no finite value, or has fewer than two
+            rows or columns.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> from jaxopt_course import landscape
+        >>> seen = landscape.plane(lambda x: 1 + x @ x, jnp.zeros(2), jnp.eye(2))
+        >>> plane(seen).get_xlabel()
+        'step along the first direction'
+    """
+    if not isinstance(found, Plane):
+        raise TypeError(f"found must be a landscape.Plane, got {type(found).__name__}")
+    check_count(levels=levels)
+    check_flag(log=log)
+    values = np.asarray(found.value, float)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"found must be one plane, 2 x 2 at least, got values {values.shape}")
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("found must hold a finite value, got none")
+    ax = axes(ax)
+    log = log and bool((values[finite] > 0).all())
+    heights = np.where(finite, values, np.nan)
+    drawn = _draw_levels(
+        ax, found.rows, found.columns, (np.log10(heights) if log else heights).T, levels
+    )
+    shown = drawn.levels[:: max(1, len(drawn.levels) // 6)]
+    ax.clabel(drawn, shown, fmt=lambda level: f"{10**level if log else level:.3g}", fontsize=7)
+    ax.set(xlabel="step along the first direction", ylabel="step along the second direction")
     return ax
 
 
@@ -162,6 +247,15 @@ def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None)
     if label is not None:
         ax.legend()
     return ax
+
+
+def _draw_levels(ax: Any, x: Any, y: Any, heights: np.ndarray, levels: int) -> Any:
+    """Draw grey level lines of heights, rows of them along y, in the window of the grid."""
+    drawn = ax.contour(
+        x, y, heights, levels, colors="0.6", linewidths=0.6, linestyles="solid"
+    )  # fmt: skip
+    ax.set(xlim=(float(x[0]), float(x[-1])), ylim=(float(y[0]), float(y[-1])))
+    return drawn
 
 
 def _positions(name: str, tree: Any, ndim: int) -> np.ndarray:

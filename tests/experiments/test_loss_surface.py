@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import loss_surface
-from experiments.loss_surface import _network_slices, _slices
+from experiments.loss_surface import _network_slices
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.
@@ -29,42 +29,6 @@ def dataset():
 
 def verdicts(dataset):
     return {claim.statement: claim.holds for claim in loss_surface.claims(dataset)}
-
-
-def test_filters_of_a_direction_get_the_weights_norm_once_and_biases_none():
-    params = {"kernel": jax.random.normal(jax.random.key(0), (3, 3, 4, 5)), "bias": jnp.ones(5)}
-    direction = _slices.random_direction(jax.random.key(1), params)
-    norms = [np.linalg.norm(np.reshape(tree["kernel"], (-1, 5)), axis=0) for tree in
-             (direction, params)]  # fmt: skip
-    np.testing.assert_allclose(*norms, rtol=1e-5)
-    np.testing.assert_array_equal(direction["bias"], 0)
-
-
-def test_a_dead_filter_gives_no_nan():
-    params = {"kernel": jnp.zeros((3, 2))}
-    for direction in (params, {"kernel": jnp.ones((3, 2))}):
-        np.testing.assert_array_equal(
-            _slices.filter_normalized(direction, params)["kernel"], params["kernel"]
-        )
-
-
-def test_a_plane_of_a_quadratic_is_its_formula():
-    rows, columns = jnp.linspace(-1, 1, 3), jnp.linspace(-2, 2, 5)
-    values = _slices.plane(
-        lambda x: x[0] ** 2 - 3 * x[1] + x[2], jnp.array([0.0, 1.0, 2.0]),
-        jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0]), rows, columns,
-    )  # fmt: skip
-    np.testing.assert_allclose(values, np.add.outer(rows**2, -1 - 3 * columns), rtol=1e-6)
-
-
-def test_a_path_in_a_plane_is_shown_whole_by_its_principal_directions():
-    rng = np.random.default_rng(0)
-    path = rng.normal(size=(6, 2)) @ rng.normal(size=(2, 9)) + rng.normal(size=9)
-    directions = _slices.principal_directions(path)
-    np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-12)
-    seen, share = _slices.coordinates(path, path[-1], directions)
-    np.testing.assert_allclose(share[:-1], 1)
-    np.testing.assert_allclose(path[-1] + seen @ directions, path, atol=1e-12)
 
 
 def test_rescaling_changes_only_what_normalization_undoes():

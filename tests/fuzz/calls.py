@@ -20,6 +20,7 @@ import optax
 from flax import nnx
 
 from jaxopt_course import (
+    landscape,
     nn,
     observables,
     plot,
@@ -32,7 +33,17 @@ from jaxopt_course import (
 
 PACKAGES = {
     package.__name__.rpartition(".")[2]: package
-    for package in (transforms, problems, saddle, theory, nn, training, observables, plot)
+    for package in (
+        transforms,
+        problems,
+        saddle,
+        theory,
+        nn,
+        training,
+        observables,
+        landscape,
+        plot,
+    )
 }
 Draw = Callable[[np.random.Generator], Any]
 
@@ -511,7 +522,10 @@ ARGUMENTS: dict[str, Kind] = {
         drawn_from(text, whole, exact, array),
     ),
     "outputs": real_arrays(lambda: jnp.ones((3, 2)), None, 3),
-    # Observables and pictures.
+    # Observables, slices and pictures.
+    "vectors": flags(),
+    "filter_axes": functions(lambda path, leaf: ()),
+    "log": flags(),
     "losses": functions(lambda x: x).but(None),
     "origin": Kind(
         lambda: jnp.ones(3),
@@ -545,6 +559,14 @@ ARGUMENTS: dict[str, Kind] = {
     "eigenpairs": instances(lambda: None),
 }  # fmt: skip
 
+solid = trees(lambda: jnp.ones(3), None, [], jnp.ones((2, 0)))
+steps_along = real_arrays(lambda: jnp.linspace(0.0, 1.0, 3), 3, jnp.ones((2, 1)), jnp.ones(0))
+directions = trees(
+    lambda: jnp.eye(3)[:2], None, jnp.ones(3), jnp.ones((3, 3)), (jnp.ones(3),),
+    (jnp.ones(3), jnp.ones(2)),
+)  # fmt: skip
+# That both end and direction are given is refused, and is what this kind is for.
+unwanted = Kind(lambda: None, (jnp.ones(3), "x", 3), drawn_from(text, array))
 several = {"arrays": True}
 FORMULAS = {
     name: positive(value, **several)
@@ -624,6 +646,36 @@ OWN: dict[str, dict[str, Kind]] = {
     },
     "problems.relu_teacher_student": {"dimension": counts(3)},
     "observables.feature_rank": {"features": functions(lambda params: params)},
+    "landscape.line": {"start": solid, "end": tangent, "direction": unwanted, "steps": steps_along},
+    "landscape.plane": {
+        "center": solid,
+        "directions": directions,
+        "rows": steps_along,
+        "columns": steps_along,
+    },
+    "landscape.filter_normalized": {"params": solid, "direction": tangent},
+    "landscape.random_direction": {"params": solid},
+    "landscape.eigen_directions": {"params": solid},
+    "landscape.through": {
+        "first": solid,
+        "second": tangent.valid(lambda: jnp.arange(3.0)),
+        "third": tangent.valid(lambda: jnp.arange(3.0) ** 2),
+    },
+    "landscape.principal_directions": {
+        "path": trees(lambda: jnp.eye(4, 3), None, jnp.ones((2, 3)), jnp.ones([]), 1.0, [],
+                      jnp.ones((3, 1)), jnp.ones((3, 0)))
+    },
+    "landscape.project": {
+        "points": trees(lambda: jnp.ones((4, 3)), None, jnp.ones(3), jnp.ones([]), 1.0, []),
+        "center": solid,
+        "directions": trees(lambda: jnp.eye(3)[:2], None, jnp.ones(3), (jnp.ones(2),)),
+    },
+    "plot.line": {"found": instances(lambda: landscape.Line(jnp.arange(3.0), jnp.ones(3)))},
+    "plot.plane": {
+        "found": instances(
+            lambda: landscape.Plane(jnp.arange(3.0), jnp.arange(2.0), jnp.arange(6.0).reshape(3, 2))
+        )
+    },
     "plot.density": {"width": positive()},
     "plot.escape_times": {"runs": instances(_runs)},
     "plot.record": {"runs": instances(_runs)},
@@ -738,6 +790,7 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 FIXED: dict[str, dict[str, Any]] = {
     "transforms.fill_masked": {"params": jnp.ones(3)},
     "nn.zeros": {"key": None},
+    "landscape.line": {"end": jnp.arange(3.0)},
     "nn.im2col_conv_general_dilated": {"dimension_numbers": NHWC},
     "nn.GroupNorm": {"num_groups": 2},
 }

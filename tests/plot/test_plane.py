@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_course import plot, problems, saddle
+from jaxopt_course import landscape, plot, problems, saddle
 
 
 def test_level_lines_fill_the_window():
@@ -45,3 +45,38 @@ def test_bounds_that_are_no_window_are_refused():
 def test_a_surface_without_a_finite_value_is_refused():
     with pytest.raises(ValueError, match="no finite value"):
         plot.surface(lambda x: jnp.inf * x[0], ((1.0, 2.0), (0.0, 1.0)), num_points=3)
+
+
+def test_a_plane_is_drawn_in_its_window_with_the_values_on_its_lines():
+    seen = landscape.plane(
+        lambda x: 10.0 ** (x[0] + x[1]), jnp.zeros(2), jnp.eye(2),
+        rows=jnp.linspace(0.0, 2.0, 5), columns=jnp.linspace(-1.0, 0.0, 4),
+    )  # fmt: skip
+    ax = plot.plane(seen, levels=4)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 2), (-1, 0))
+    # On the axes x is the first direction: the lines of an exponential have slope -1 in it.
+    labels = {float(text.get_text()) for text in ax.texts}
+    assert labels
+    assert all(np.isclose(10 ** np.round(np.log10(value), 1), value, rtol=0.02) for value in labels)
+    (lines,) = ax.collections
+    paths = [path.vertices for path in lines.get_paths() if len(path.vertices)]
+    assert all(np.ptp(vertices.sum(axis=1)) < 1e-6 for vertices in paths)
+
+
+def test_a_plane_with_values_below_zero_and_with_holes_is_drawn():
+    seen = landscape.Plane(
+        jnp.arange(2.0), jnp.arange(3.0), jnp.array([[-1.0, 2, 3], [jnp.inf, 1, 2]])
+    )
+    assert plot.plane(seen).collections
+    with pytest.raises(ValueError, match="found must hold a finite value"):
+        plot.plane(seen._replace(value=jnp.full((2, 3), jnp.nan)))
+    with pytest.raises(ValueError, match="found must be one plane"):
+        plot.plane(seen._replace(value=jnp.ones((4, 2, 3))))
+
+
+def test_lines_that_were_mapped_over_have_one_colour_and_one_label():
+    steps = jnp.broadcast_to(jnp.arange(3.0), (2, 3))
+    ax = plot.line(landscape.Line(steps, jnp.arange(6.0).reshape(2, 3)), label="matched")
+    assert len({line.get_color() for line in ax.lines}) == 1
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["matched"]
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[0, 3], [1, 4], [2, 5]])
