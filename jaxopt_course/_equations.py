@@ -44,6 +44,7 @@ class Equations:
         in_tree: Structure of the arguments, a tuple.
         out_tree: Structure of the result.
         digest: Of the text of the equations: the same in every process.
+        asks_host: Whether they call back to the host, so that equal ones may give unlike results.
     """
 
     def __init__(self, jaxpr: Any, in_tree: Any, out_tree: Any) -> None:
@@ -54,7 +55,7 @@ class Equations:
         text.parts.append(f"{in_tree}{out_tree}")
         self.parts = text.parts
         self.digest = hashlib.sha256("".join(text.parts).encode()).hexdigest()
-        self.comparable = text.comparable
+        self.comparable, self.asks_host = text.comparable, text.asks_host
         # Structures may hold what does not print; they are compared as they are.
         self._others = (*text.others, in_tree, out_tree)
         self._hash = hash(self.digest)
@@ -124,13 +125,14 @@ class _Text:
         parts: The text.
         others: Objects that the text refers to by their number, because they cannot be written.
         comparable: Whether all is either text or one of the others.
+        asks_host: Whether an equation calls back to the host.
     """
 
     def __init__(self) -> None:
         """Write nothing yet."""
         self.parts: list[str] = []
         self.others: dict[Any, int] = {}
-        self.comparable = True
+        self.comparable, self.asks_host = True, False
         self._variables: dict[Any, int] = {}
         self._rules: dict[Hashable, int] = {}
         self._depth = 0
@@ -159,6 +161,7 @@ class _Text:
         for atom in equation.invars:
             self._write_atom(atom)
         name = primitive.name
+        self.asks_host |= "callback" in name
         if name in ("custom_jvp_call", "custom_vjp_call"):
             self._write_custom(equation)
         else:

@@ -187,12 +187,6 @@ def counted(operator: Callable[[Any], Any], callback: Any, at_most: int) -> Call
     return callback.counting(operator, at_most) if isinstance(callback, Bar) else operator
 
 
-def doing(callback: Any, what: str) -> None:
-    """Tell the callback, if it is a bar, what is being done."""
-    if isinstance(callback, Bar):
-        callback.doing(what)
-
-
 def _display(name: str, left: str) -> Any:
     """Return what is drawn into: a bar where that works, else lines."""
     from rich.console import Console

@@ -20,7 +20,6 @@ import functools
 import types
 import warnings
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, jaxprs_in_params
+from jax.extend.core import Literal
 
 from jaxopt_course._checks import (
     check_not_empty,
@@ -153,15 +152,15 @@ def trace(
     """
     examples = jax.tree.map(shape_of, examples)
     held = _known(fun, examples, known)
-    if held is not None and (found := _remembered.get(held)) is not None:
+    if held is not None and (found := _traces.get(held)) is not None:
         return found
     source = _source_of_closure(fun, of, examples) if of else _source_of(fun)
     first = trace_once(fun, *examples)
-    if not _seen.before(source, first):
+    if not _agreed_before(source, first):
         check_same(name, first, trace_once(fun, *examples))
-        _seen.add(source, first)
+        _keep_agreed(source, first)
     if held is not None and not unless():
-        _remembered.put(held, first)
+        _keep(_traces, held, first)
     return first
 
 
@@ -196,7 +195,7 @@ def trace_objective(
         raise TypeError(f"{name} must be a function of the parameters, got {fun!r}")
     examples = (jax.tree.map(shape_of, x),)
     known = _known(fun, examples)
-    if known is not None and (found := _remembered.get(known)) is not None:
+    if known is not None and (found := _traces.get(known)) is not None:
         return found
     source = _source_of(fun)
     try:
@@ -206,12 +205,12 @@ def trace_objective(
             raise  # the objective's own
         raise TypeError(f"{name} must return one real number (a floating scalar)") from error
     check_value(name, first.result())
-    if not _seen.before(source, first):
+    if not _agreed_before(source, first):
         second = trace_once(fun, *examples)
         _check_evaluations(name, fun, first, second, (lambda: x) if at is None else at)
-        _seen.add(source, first)
+        _keep_agreed(source, first)
     if known is not None:
-        _remembered.put(known, first)
+        _keep(_traces, known, first)
     return first
 
 
@@ -220,7 +219,7 @@ def _check_evaluations(
 ) -> None:
     """Raise ValueError if evaluations of an objective differ."""
     differ = difference(first, second)
-    if differ is None and is_comparable(first):
+    if differ is None and not first.equations.asks_host:
         return
     x = at()
     if is_traced((x, first)):
@@ -328,23 +327,6 @@ def difference(first: Traced, second: Traced) -> tuple[str, str] | None:
     return None
 
 
-def is_comparable(traced: Traced) -> bool:
-    """Whether equal equations and arrays mean equal results: nothing calls back to the host."""
-    return not any("callback" in equation.primitive.name for equation in equations_in(traced))
-
-
-def equations_in(traced: Traced) -> Iterator[Any]:
-    """Walk through the equations, also those of scans, conditionals and jitted functions."""
-
-    def walk(jaxpr: Any) -> Iterator[Any]:
-        for equation in jaxpr.eqns:
-            yield equation
-            for inner in jaxprs_in_params(equation.params):
-                yield from walk(inner)
-
-    return walk(traced.equations.jaxpr)
-
-
 def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
     """Return shape and dtype of an array; what is weakly typed is so no more."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
@@ -418,62 +400,44 @@ def _known(fun: Any, examples: Any, said: str | None = None) -> Hashable | None:
     return held, tree, shapes, tuple(settings().values())
 
 
-class _Remembered:
-    """The last few traces of functions of known packages."""
+_traces: dict[Hashable, Traced] = {}
+"""Traces of functions of known packages, by what says all that they compute."""
+_agreed: dict[Hashable, tuple[Equations, list[Any]]] = {}
+"""By a function's code, what two traces of it agreed on: equations, and marks of the arrays.
 
-    def __init__(self, size: int) -> None:
-        """Remember nothing yet."""
-        self._size = size
-        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def get(self, name: Hashable) -> Any:
-        """Return what was put, None if that was nothing."""
-        found = self._entries.get(name)
-        if found is not None:
-            self._entries.move_to_end(name)
-        return found
-
-    def put(self, name: Hashable, value: Any) -> None:
-        """Remember something, and forget what was asked for last longest ago."""
-        self._entries[name] = value
-        while len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+A trace is never taken from here: what a call has traced is compared with it. Large arrays are
+marked by weak references, which keep none alive.
+"""
 
 
-_remembered = _Remembered(_REMEMBERED)
+def _keep(kept: dict[Hashable, Any], name: Hashable, value: Any) -> None:
+    """Put an entry in, and drop the oldest one if there are too many."""
+    kept[name] = value
+    if len(kept) > _REMEMBERED:
+        del kept[next(iter(kept))]
 
 
-class _Seen:
-    """Traces that did not differ from a second one, by the code that was traced.
+def _agreed_before(source: "_Source | None", traced: Traced) -> bool:
+    """Whether code like this had the same equations and arrays when it was traced twice.
 
-    Nothing is taken from here: what is remembered is compared with what was traced just now. Large
-    arrays are remembered by reference, and not kept alive.
+    Arrays that the function has held since before it was traced were not drawn there.
     """
+    found = None if source is None else _agreed.get(source.code)
+    if found is None or source is None or traced.equations.asks_host:
+        return False
+    equations, marks = found
+    if equations != traced.equations or len(marks) != len(traced.constants):
+        return False
+    return all(
+        any(array is held for held in source.arrays) or _is_marked(mark, array)
+        for mark, array in zip(marks, traced.constants, strict=True)
+    )
 
-    def __init__(self, size: int) -> None:
-        """Nothing is traced yet."""
-        self._traces = _Remembered(size)
 
-    def before(self, source: "_Source | None", traced: Traced) -> bool:
-        """Return whether code like this had the same equations and arrays when traced twice.
-
-        Arrays that the function has held since before it was traced were not drawn there.
-        """
-        found = None if source is None else self._traces.get(source.code)
-        if found is None or source is None or not is_comparable(traced):
-            return False
-        equations, marks = found
-        if equations != traced.equations or len(marks) != len(traced.constants):
-            return False
-        return all(
-            any(array is held for held in source.arrays) or _is_marked(mark, array)
-            for mark, array in zip(marks, traced.constants, strict=True)
-        )
-
-    def add(self, source: "_Source | None", traced: Traced) -> None:
-        """Remember what was the same twice."""
-        if source is not None and not is_traced(traced.constants):
-            self._traces.put(source.code, (traced.equations, [*map(_mark, traced.constants)]))
+def _keep_agreed(source: "_Source | None", traced: Traced) -> None:
+    """Keep what two traces agreed on, unless a surrounding program traces its arrays."""
+    if source is not None and not is_traced(traced.constants):
+        _keep(_agreed, source.code, (traced.equations, [*map(_mark, traced.constants)]))
 
 
 class _Source(NamedTuple):
@@ -550,6 +514,3 @@ def _is_marked(mark: Any, array: Any) -> bool:
 
 def _content(array: Any) -> tuple[str, tuple[int, ...], bytes]:
     return str(array.dtype), array.shape, on_host(array).tobytes()
-
-
-_seen = _Seen(_REMEMBERED)

@@ -87,7 +87,7 @@ def test_a_terminated_process_exits_with_its_own_status():
     code = """
 import os, signal
 from jaxopt_course._engine._preemption import deferred
-with deferred(True) as came:
+with deferred() as came:
     os.kill(os.getpid(), signal.SIGTERM)
     print("finished the epoch", came())
 print("not reached")

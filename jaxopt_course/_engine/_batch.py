@@ -213,7 +213,7 @@ def complete(
         return engine.rows
     with (
         RunCheckpoints(checkpoint, about()) as checkpoints,
-        preemption.deferred(active=True) as preempted,
+        preemption.deferred() as preempted,
     ):
         checkpoints.restore(engine)
         begun = time.monotonic()

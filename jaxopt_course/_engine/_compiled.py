@@ -13,9 +13,9 @@ from jaxopt_course._engine._loop import (
     Program,
     Queue,
     advance,
+    idle_lanes,
     idle_shapes,
     places,
-    zeros_of,
 )
 from jaxopt_course._platforms import chosen, traced_for
 
@@ -35,21 +35,6 @@ class Needs(NamedTuple):
 
     bytes: int | None
     every_core: bool
-
-
-def needs_of(compiled: jax.stages.Compiled) -> Needs:
-    """Return what its compiler says a program needs."""
-    every_core = 'custom_call_target="lapack_' in (compiled.as_text() or "")  # On CPUs only.
-    memory = compiled.memory_analysis()
-    if memory is None:
-        return Needs(None, every_core)  # Not every platform's compiler says.
-    size = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
-    return Needs(size, every_core)
 
 
 def check_that_it_fits(
@@ -138,13 +123,8 @@ class CompiledLoop:
         self._chosen = chosen()
 
     def idle_lanes(self) -> Lanes:
-        """Return lanes without runs, on the host."""
-        return zeros_of(self._idle)
-
-    @functools.cached_property
-    def _idle(self) -> Lanes:
-        leaves, structure = jax.tree.flatten(_on(None, (self.program, self._start)))
-        return _idle(structure, tuple(leaves))
+        """Lanes without runs, on the host."""
+        return idle_lanes(self.program, self._start)
 
     def no_rows(self) -> dict[str, Any]:
         """Return what is kept of no runs at all."""
@@ -172,7 +152,7 @@ class CompiledLoop:
         )
         number: Any = jax.ShapeDtypeStruct((), np.int32)
         queue = Queue(starts, first=number, head=number, size=number)
-        return _on(device, (self._idle, queue))
+        return _on(device, (idle_shapes(self.program, self._start), queue))
 
     def needs(self, device: jax.Device) -> Needs:
         """Return what it needs on a device; compiled here, it is not compiled again when called."""
@@ -193,14 +173,20 @@ def _compiled(structure: Any, room: int) -> Any:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _idle(structure: Any, leaves: tuple[Any, ...]) -> Lanes:
-    return idle_shapes(*jax.tree.unflatten(structure, leaves))
-
-
-@functools.lru_cache(maxsize=_KEPT)
 def _needs(compiled: Any, structure: Any, leaves: tuple[Any, ...]) -> Needs:
-    lowered = compiled.lower(*jax.tree.unflatten(structure, leaves), **_CONTROL)
-    return needs_of(lowered.compile())
+    """What the compiled loop of a program needs, as its compiler says, on the leaves' device."""
+    executable = compiled.lower(*jax.tree.unflatten(structure, leaves), **_CONTROL).compile()
+    every_core = 'custom_call_target="lapack_' in (executable.as_text() or "")  # On CPUs only.
+    memory = executable.memory_analysis()
+    if memory is None:
+        return Needs(None, every_core)  # Not every platform's compiler says.
+    size = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    return Needs(size, every_core)
 
 
 def _on(device: jax.Device | None, tree: Any) -> Any:

@@ -125,33 +125,32 @@ class Ended(NamedTuple):
 
 
 def idle_lanes(program: Program, start: Any) -> Lanes:
-    """Return lanes without runs, on the host; `start` is that of any run, which shapes them."""
-    return zeros_of(idle_shapes(program, start))
-
-
-def zeros_of(shapes: Lanes) -> Lanes:
-    """Return lanes of such shapes without runs, on the host."""
-    return jax.tree.map(_zeros, shapes)._replace(
-        reason=np.full(shapes.reason.shape, IDLE, np.int32)
-    )
+    """Lanes without runs, on the host; `start` is that of any run, which shapes them."""
+    shapes = idle_shapes(program, start)
+    lanes = jax.tree.map(_zeros, shapes)
+    return lanes._replace(reason=np.full(shapes.reason.shape, IDLE, np.int32))
 
 
 def idle_shapes(program: Program, start: Any) -> Lanes:
-    """Return the shapes of lanes; `start` is that of any run."""
-
-    def begin(program: Program, start: Any) -> Any:
-        def of_lanes(leaf: jax.Array) -> jax.Array:
-            every = jnp.broadcast_to(leaf, (program.lanes, *leaf.shape))
-            return jnp.moveaxis(every, 0, program.axis)
-
-        reason = jnp.full(program.lanes, IDLE, jnp.int32)
-        return program.begin(jax.tree.map(of_lanes, start), reason)[0]
-
+    """The shapes of lanes; `start` is that of any run."""
     number = jax.ShapeDtypeStruct((program.lanes,), jnp.int32)
-    return Lanes(run=number, reason=number, state=jax.eval_shape(begin, program, start))
+    return Lanes(run=number, reason=number, state=_begin_idle.eval_shape(program, start))
+
+
+@jax.jit  # So that JAX remembers the shapes of a program that it has traced.
+def _begin_idle(program: Program, start: Any) -> Any:
+    """The state of lanes that all begin at one start and have no run."""
+
+    def of_lanes(leaf: jax.Array) -> jax.Array:
+        every = jnp.broadcast_to(leaf, (program.lanes, *leaf.shape))
+        return jnp.moveaxis(every, 0, program.axis)
+
+    reason = jnp.full(program.lanes, IDLE, jnp.int32)
+    return program.begin(jax.tree.map(of_lanes, start), reason)[0]
 
 
 def _zeros(shape: jax.ShapeDtypeStruct) -> Any:
+    """Zeros of a shape, on the host; of keys, those whose data are zeros."""
     if not is_key(shape):
         return np.zeros(shape.shape, shape.dtype)
     bits, generator = key_layout(shape.dtype)

@@ -41,20 +41,17 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def watched(active: bool = True) -> Iterator[None]:
-    """Have SIGTERM end the block by `Preempted`, at once or as soon as it is no longer `deferred`.
+def watched() -> Iterator[None]:
+    """A block that SIGTERM ends by `Preempted`, at once or as soon as it is no longer `deferred`.
 
-    A program's own handler stays in charge; and none can be set in another thread than the main
-    one.
-
-    Args:
-        active: Whether to do so; otherwise the signal does what it did.
+    Where the program has a handler of its own, that stays in charge; and outside the main thread,
+    where Python lets nobody set one, the signal does what it did.
 
     Raises:
         Preempted: If the signal comes.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if not active or not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
     watch = _Watch()
@@ -68,12 +65,14 @@ def watched(active: bool = True) -> Iterator[None]:
 
 
 def watched_with(option: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Have SIGTERM end a function as in `watched` if it is given a keyword argument but None."""
+    """A decorator: a call whose keyword argument `option` is not None is `watched`."""
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(function)
         def watching(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            with watched(kwargs.get(option) is not None):
+            if kwargs.get(option) is None:
+                return function(*args, **kwargs)
+            with watched():
                 return function(*args, **kwargs)
 
         return watching
@@ -82,22 +81,19 @@ def watched_with(option: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 @contextlib.contextmanager
-def deferred(active: bool) -> Iterator[Callable[[], bool]]:
-    """Hold SIGTERM back until the end of the block, which it should hasten.
-
-    Args:
-        active: Whether to do so; otherwise the signal does what it did.
+def deferred() -> Iterator[Callable[[], bool]]:
+    """A block until whose end SIGTERM waits; the block should end soon once it has come.
 
     Yields:
-        A function that says whether the signal has come; never, if it is not for this library to
-        handle (see `watched`).
+        A function that says whether the signal has come. It never says so where `watched` leaves
+        the signal to others.
 
     Raises:
-        Preempted: At the end of the block, if it has.
+        Preempted: At the end of the block, if the signal has come.
 
     Example:
         >>> try:
-        ...     with deferred(True) as came:
+        ...     with deferred() as came:
         ...         signal.raise_signal(signal.SIGTERM)
         ...         print(came())
         ... except Preempted as stop:
@@ -105,10 +101,10 @@ def deferred(active: bool) -> Iterator[Callable[[], bool]]:
         True
         exit status 75
     """
-    with watched(active):
+    with watched():
         watch = signal.getsignal(signal.SIGTERM)
         in_main_thread = threading.current_thread() is threading.main_thread()
-        if not active or not in_main_thread or not isinstance(watch, _Watch):
+        if not in_main_thread or not isinstance(watch, _Watch):
             yield bool
             return
         watch.deferred += 1

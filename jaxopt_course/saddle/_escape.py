@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import (
+    check_batch,
     check_callable,
     check_count,
     check_flag,
@@ -257,16 +258,16 @@ def escape(
     check_positive(epsilon=epsilon, hessian_lipschitz=hessian_lipschitz, optional=True)
     check_limits(target_value, epsilon, hessian_lipschitz)
     check_callable(eval_params=eval_params, optional=True)
-    observables = check_observe(observe)
+    observables = {} if observe is None else check_observe(observe)
     if record_every is None and (record_params or record_min_eigenvalue or observables):
         raise ValueError(
             "record_params, record_min_eigenvalue and observe need record_every, got None"
         )
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
-    if lanes is None:
-        lanes = default_lanes(runs, starts, execution.devices[0])
-    # Functions become what they compute.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    if lanes is None:
+        lanes = default_lanes(runs, shapes, execution.devices[0])
+    # Functions become what they compute.
     program = trace_program(
         fun,
         optimizer,
@@ -330,28 +331,24 @@ def check_limits(target_value: Any, epsilon: Any, hessian_lipschitz: Any) -> Non
 
 
 def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
-    """Return the number of runs, having checked that starts and keys agree on it."""
+    """The number of runs, on which starts and keys are checked to agree."""
     check_not_empty("starts", starts)
     check_real_floating("starts", starts)
-    lengths = {}
-    for path, leaf in jax.tree.leaves_with_path(starts):
-        name = f"starts{jax.tree_util.keystr(path)}"
-        if jnp.ndim(leaf) == 0:
-            raise ValueError(f"{name} must have the runs as its leading axis, got a scalar")
-        lengths[name] = jnp.shape(leaf)[0]
+    runs = check_batch("starts", starts)
     if keys is not None:
         check_key(keys=keys)
         if keys.ndim != 1:
             raise ValueError(f"keys must have shape (runs,), got {keys.shape}")
-        lengths["keys"] = keys.shape[0]
+        if keys.size != runs:
+            raise ValueError(
+                "starts and keys must agree on the number of runs, got "
+                f"starts: {runs}, keys: {keys.size}"
+            )
     elif not is_optimizer(optimizer):
         raise ValueError(
             "keys must be given where optimizer is a function of a key, or with minibatch, got None"
         )
-    if len(set(lengths.values())) != 1:
-        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise ValueError(f"starts and keys must agree on the number of runs, got {listed}")
-    return next(iter(lengths.values()))
+    return runs
 
 
 @jax.jit

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from jaxopt_course import _observe
-from jaxopt_course._batching import lane_axis, update_where
+from jaxopt_course._batching import update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._equations import digest_of, fingerprint
@@ -32,11 +32,11 @@ from jaxopt_course._tracing import Traced, shape_of, trace, trace_objective
 from jaxopt_course.saddle._stationary import min_eigenvalue
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import (
+    adapt,
     check_rule,
     eval_params,
     is_optimizer,
     judged_elsewhere,
-    optimizer_of,
 )
 
 Objective = Callable[[Any], jax.Array]
@@ -108,8 +108,8 @@ class Standing(NamedTuple):
     steps: jax.Array
 
 
-def default_lanes(runs: int, starts: Any, device: jax.Device) -> int:
-    """Return how many runs (the first axis of `starts`) to take together, a power of two.
+def default_lanes(runs: int, params: Any, device: jax.Device) -> int:
+    """How many runs to take together, a power of two; `params` has the shapes of one run's.
 
     A step on a CPU has a fixed cost of some ten microseconds and is cheapest per run at about 4,000
     lanes of ten numbers or 500 of a hundred; with more, the lanes outgrow the cache. Half as many
@@ -117,20 +117,23 @@ def default_lanes(runs: int, starts: Any, device: jax.Device) -> int:
     enough within themselves. An accelerator wants all of them at once, as long as the lanes lie in
     the memory next to its arithmetic; beyond that a step takes as long as its arrays take to pass.
     """
-    vectors = lane_axis(starts) == -1
+    vectors, leaves = axis_of_lanes(params) == -1, jax.tree.leaves(params)
     if device.platform == "cpu":
-        few = sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(starts)) <= _FEW
+        few = sum(math.prod(leaf.shape) for leaf in leaves) <= _FEW
         least, most = (8, 2048 if few else 512) if vectors else (1, 8)
         wanted = runs // 2
     else:
-        one = sum(
-            math.prod(jnp.shape(leaf)[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(starts)
-        )
+        one = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
         fitting = fast_memory(device) // (_COPIES * max(one, 1))
         most = 2 ** max(fitting.bit_length() - 1, 0)
         least, wanted = (64 if vectors and most >= 64 else 1), 2 * runs - 1
     power = 2 ** max(wanted.bit_length() - 1, 0)
     return min(max(power, least), most)
+
+
+def axis_of_lanes(params: Any) -> int:
+    """The axis of the lanes in their arrays: the last one where runs have no matrices, else 0."""
+    return -1 if all(len(leaf.shape) <= 1 for leaf in jax.tree.leaves(params)) else 0
 
 
 class Rule(NamedTuple):
@@ -177,7 +180,7 @@ def trace_rule(
     value_fn.is_deterministic = True  # pyrefly: ignore[missing-attribute]
 
     def rule(key: Any) -> optax.GradientTransformationExtraArgs:
-        return optimizer_of(optimizer, key)
+        return adapt(check_rule(optimizer, key))
 
     def init(key: Any, params: Any) -> Any:
         return rule(key).init(params)
@@ -381,7 +384,7 @@ def trace_program(
         limits=jax.tree.map(jnp.asarray, limits),
         max_steps=np.int32(max_steps),
         lanes=lanes,
-        axis=-1 if all(len(leaf.shape) <= 1 for leaf in jax.tree.leaves(start.params)) else 0,
+        axis=axis_of_lanes(start.params),
     )
 
 

@@ -17,7 +17,7 @@ import optax
 from jaxopt_course._checks import check_at_most, check_count, check_flag
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._objectives import MeanOverBatches, num_examples
-from jaxopt_course.transforms._protocol import optimizer_of
+from jaxopt_course.transforms._protocol import adapt, check_rule
 
 
 class MinibatchState(NamedTuple):
@@ -64,7 +64,7 @@ def with_minibatches(
     check_at_most(count, "the number of examples", minibatch=size)
 
     def make(key: jax.Array) -> optax.GradientTransformationExtraArgs:
-        rule = optimizer_of(optimizer, key)
+        rule = adapt(check_rule(optimizer, key))
 
         def init(params):
             return MinibatchState(

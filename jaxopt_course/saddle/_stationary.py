@@ -39,7 +39,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
-from jaxopt_course._progress import doing, shown
+from jaxopt_course._progress import Bar, shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._curvature import CurvatureProgress
@@ -232,7 +232,8 @@ def classify_unchecked(
             callback=callback,
         )
     else:
-        doing(callback, f"the dense Hessian of {flat.size} parameters")
+        if isinstance(callback, Bar):
+            callback.doing(f"the dense Hessian of {flat.size} parameters")
         point = _classify_dense(
             flat_fun,
             flat,

@@ -272,10 +272,7 @@ def escape_to_disk(
     check_not_empty("init", start)
     check_real_floating("init", start)
     if lanes is None:
-        starts = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), start
-        )
-        lanes = default_lanes(runs, starts, execution.devices[0])
+        lanes = default_lanes(runs, start, execution.devices[0])
     # The program of the runs.
     program = trace_program(
         fun,

@@ -237,7 +237,7 @@ def fit(
             raise TypeError(f"metrics[{name!r}] must be a function, got {metric!r}")
     _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
-    observables = check_observe(observe)
+    observables = {} if observe is None else check_observe(observe)
     check_count(observe_every=observe_every)
     check_number(max_loss=max_loss)
     check_flag(gradient_norm=gradient_norm, progress=progress)

@@ -28,7 +28,7 @@ from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace, trace_once
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
 from jaxopt_course.transforms._leaves import global_norm
-from jaxopt_course.transforms._protocol import optimizer_of
+from jaxopt_course.transforms._protocol import adapt, check_rule
 
 Data = tuple[Any, Any]
 PerExample = Callable[[Any, Any], jax.Array]
@@ -144,7 +144,7 @@ class Plan:
 
     def transformation(self, key: jax.Array) -> optax.GradientTransformationExtraArgs:
         """Return the optimizer of the run with this key."""
-        return optimizer_of(self.optimizer, stream(key, "optimizer"))
+        return adapt(check_rule(self.optimizer, stream(key, "optimizer")))
 
     def examples(self, data: Data) -> int:
         """Return how many examples a run has in a set."""

@@ -87,6 +87,7 @@ def train(
             _source(starts, room),
             numbers,
             devices,
+            at_leisure=checkpoint is None and callback is None,
             long_steps=True,
             observe=None if callback is None else newest,
         )

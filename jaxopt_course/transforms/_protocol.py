@@ -112,11 +112,6 @@ def adapt(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
-def optimizer_of(optimizer: Any, key: jax.Array) -> optax.GradientTransformationExtraArgs:
-    """The adapted optimizer of the run with this key, of an optimizer or a function from a key."""
-    return adapt(check_rule(optimizer, key))
-
-
 def check_rule(optimizer: Any, key: Any = None) -> Any:
     """The optimizer that is used with a key, checked: itself, or what a function makes of the key.
 

@@ -103,7 +103,7 @@ H100 = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100 80GB HBM3")
 
 def test_an_accelerator_takes_as_many_lanes_as_lie_in_its_cache():
     def lanes(runs, *sizes):
-        return default_lanes(runs, jax.ShapeDtypeStruct((runs, *sizes), jnp.float32), H100)
+        return default_lanes(runs, jax.ShapeDtypeStruct(sizes, jnp.float32), H100)
 
     assert lanes(1000, 10) == 1024
     assert lanes(3, 10) == 64
