@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import _docstrings  # noqa: E402
+import _drawn  # noqa: E402
 import _generate  # noqa: E402
 import _links  # noqa: E402
 import _types  # noqa: E402
@@ -30,12 +31,14 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtex
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-# The course's cells are run, and kept from build to build until they change; `DOCS_EXECUTE=off`
-# leaves their outputs out, for a quick look at the pages (the tests run every cell, too).
+# The course's cells, and the guides' blocks that draw, are run, and kept from build to build until
+# they change; `DOCS_EXECUTE=off` leaves their outputs out, for a quick look at the pages (the tests
+# run every cell, too).
 nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # Else a table of claims is a row of bars.
 suppress_warnings = ["myst.header", "config.cache"]
 nitpicky = False
 highlight_language = "none"  # Of indented blocks in docstrings, which are formulas.
@@ -64,6 +67,7 @@ def setup(app):
     results = Path(os.environ.get("DOCS_RESULTS", HERE.parent / "results"))
     _generate.write_gallery(results, HERE / "api")
     _generate.write_notebooks(HERE.parent / "notebooks", HERE / "notebooks")
+    app.connect("source-read", _drawn.insert)
     # Before napoleon (priority 500), which turns their sections into reStructuredText.
     app.connect("autodoc-process-docstring", _docstrings.to_restructured_text, priority=400)
     app.connect("autodoc-process-signature", _types.signature)

@@ -99,3 +99,34 @@ def test_the_lecture_map_has_every_statement_and_experiment(generate, tmp_path):
     for experiment in registry.experiments().values():
         assert f"| `{experiment.name}` | " in text
     assert all(notebook.name in text for notebook in DOCS.parent.glob("notebooks/*.ipynb"))
+
+
+def test_a_mark_becomes_what_the_block_above_it_draws(tmp_path, monkeypatch):
+    drawn = load("_drawn")
+    code = "from matplotlib import pyplot\nfor _ in range(2):\n    pyplot.figure()\n"
+    page = f"```python\n{code}```\n\n```text\n```\n\n<!-- drawn: two\nempty figures -->\n"
+    monkeypatch.setenv("DOCS_EXECUTE", "cache")
+    app, source = SimpleNamespace(srcdir=tmp_path), [page]
+    drawn.insert(app, "guides/page", source)
+    images = [f"../api/drawn/{path.name}" for path in sorted((tmp_path / "api/drawn").iterdir())]
+    assert len(images) == 2
+    assert source[0].split("```\n\n")[-1].split() == (
+        " ".join(f"![two empty figures]({image})" for image in images).split()
+    )
+    with pytest.raises(ValueError, match="no figure from the code"):
+        drawn.draw("print(1)\n", tmp_path)
+    monkeypatch.setenv("DOCS_EXECUTE", "off")
+    source = [page]
+    drawn.insert(app, "guides/page", source)
+    assert source == [page]
+
+
+def test_every_mark_stands_below_code_that_uses_plot():
+    drawn = load("_drawn")
+    marks = 0
+    for path in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for mark in drawn.MARK.finditer(text):
+            assert "plot." in drawn.drawing(text, mark)
+            marks += 1
+    assert marks >= 3

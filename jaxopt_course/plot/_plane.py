@@ -15,6 +15,7 @@ from jaxopt_course._checks import (
     check_objective,
     check_real,
     check_text,
+    to_doubles,
 )
 from jaxopt_course.landscape import Line, Plane
 from jaxopt_course.plot._axes import axes
@@ -22,13 +23,14 @@ from jaxopt_course.saddle import Census, Kind
 
 Bounds = tuple[tuple[float, float], tuple[float, float]]
 
-_MARKERS = {
-    Kind.MINIMUM: "o",
-    Kind.MAXIMUM: "^",
-    Kind.STRICT_SADDLE: "X",
-    Kind.NON_STRICT_SADDLE: "P",
-    Kind.DEGENERATE: "D",
-    Kind.NOT_STATIONARY: "s",
+# Okabe and Ito's colours, and a shape for each kind, so that neither has to be seen alone.
+_MARKS = {
+    Kind.MINIMUM: ("o", "#009E73"),
+    Kind.MAXIMUM: ("^", "#CC79A7"),
+    Kind.STRICT_SADDLE: ("X", "#D55E00"),
+    Kind.NON_STRICT_SADDLE: ("s", "#E69F00"),
+    Kind.DEGENERATE: ("D", "#56B4E9"),
+    Kind.NOT_STATIONARY: ("P", "#999999"),
 }
 
 
@@ -124,7 +126,9 @@ def line(found: Line, *, label: str | None = None, ax: Any = None) -> Any:
     return ax
 
 
-def plane(found: Plane, *, levels: int = 30, log: bool = True, ax: Any = None) -> Any:
+def plane(
+    found: Plane, *, levels: int = 30, log: bool = True, filled: bool = False, ax: Any = None
+) -> Any:
     """The level lines of an objective on a plane of its parameters, each with its value.
 
     Args:
@@ -132,6 +136,7 @@ def plane(found: Plane, *, levels: int = 30, log: bool = True, ax: Any = None) -
         levels: How many levels, at most.
         log: Whether levels are evenly spaced in the logarithm of the value, as losses want; where
             a value is not positive they are evenly spaced all the same.
+        filled: Whether colours with a bar stand for the values instead of lines.
         ax: Axes to draw into; by default those of a new figure. `path` draws into them the
             coordinates that `landscape.project` gives.
 
@@ -153,7 +158,7 @@ def plane(found: Plane, *, levels: int = 30, log: bool = True, ax: Any = None) -
     if not isinstance(found, Plane):
         raise TypeError(f"found must be a landscape.Plane, got {type(found).__name__}")
     check_count(levels=levels)
-    check_flag(log=log)
+    check_flag(log=log, filled=filled)
     values = np.asarray(found.value, float)
     if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"found must be one plane, 2 x 2 at least, got values {values.shape}")
@@ -163,17 +168,97 @@ def plane(found: Plane, *, levels: int = 30, log: bool = True, ax: Any = None) -
     ax = axes(ax)
     log = log and bool((values[finite] > 0).all())
     heights = np.where(finite, values, np.nan)
-    drawn = _draw_levels(
-        ax, found.rows, found.columns, (np.log10(heights) if log else heights).T, levels
-    )
-    shown = drawn.levels[:: max(1, len(drawn.levels) // 6)]
-    ax.clabel(drawn, shown, fmt=lambda level: f"{10**level if log else level:.3g}", fontsize=7)
+    heights = (np.log10(heights) if log else heights).T
+    if filled:
+        drawn = ax.contourf(found.rows, found.columns, heights, levels)
+        drawn.set_rasterized(True)  # As lines an SVG would take megabytes.
+        ax.figure.colorbar(drawn, ax=ax, label="log10 of the value" if log else "value")
+    else:
+        drawn = _draw_levels(ax, found.rows, found.columns, heights, levels)
+        shown = drawn.levels[:: max(1, len(drawn.levels) // 6)]
+        ax.clabel(drawn, shown, fmt=lambda level: f"{10**level if log else level:.3g}", fontsize=7)
     ax.set(xlabel="step along the first direction", ylabel="step along the second direction")
     return ax
 
 
+def points(
+    positions: Any,
+    kinds: Any,
+    *,
+    directions: Any = None,
+    hollow: Any = None,
+    ax: Any = None,
+) -> Any:
+    """Points of the plane, drawn with the marker of their kind.
+
+    Args:
+        positions: Shape `(points, 2)`, of parameters or of anything else: value and smallest
+            eigenvalue, say.
+        kinds: What each is, `saddle.Kind` or its number, shape `(points,)`.
+        directions: Drawn as arrows to both sides of a point, such as the escape directions of
+            saddles, shape `(points, 2)`; NaN for a point without one.
+        hollow: Which points are drawn hollow, booleans of shape `(points,)`.
+        ax: Axes to draw into, whose limits the arrows' lengths follow, such as those of `surface`;
+            by default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: If an array is not of numbers.
+        ValueError: If the shapes do not fit, or a kind is none.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        >>> ax = points([[0.0, 0.0], [1.0, 0.0]], [saddle.Kind.STRICT_SADDLE, saddle.Kind.MINIMUM])
+        >>> [text.get_text() for text in ax.get_legend().get_texts()]
+        ['minimum (1)', 'strict saddle (1)']
+    """
+    where, kinds = to_doubles("positions", positions), to_doubles("kinds", kinds)
+    if where.ndim != 2 or where.shape[1] != 2 or kinds.shape != where.shape[:1]:
+        raise ValueError(
+            "positions must have shape (points, 2) where kinds has shape (points,), got "
+            f"{where.shape} and {kinds.shape}"
+        )
+    if not np.isin(kinds, list(Kind)).all():
+        raise ValueError(f"kinds must be of saddle.Kind, got {kinds}")
+    open_ = np.zeros(len(where), bool) if hollow is None else np.asarray(hollow)
+    if open_.shape != kinds.shape or open_.dtype != bool:
+        raise ValueError(f"hollow must be booleans of shape {kinds.shape}, got {hollow!r}")
+    arrows = None if directions is None else to_doubles("directions", directions)
+    if arrows is not None and arrows.shape != where.shape:
+        raise ValueError(f"directions must have shape {where.shape}, got {arrows.shape}")
+    ax = axes(ax)
+    if arrows is not None:
+        _draw_arrows(ax, where, arrows)
+    for kind, (marker, color) in _MARKS.items():
+        name = kind.name.lower().replace("_", " ").replace("non ", "non-")
+        of_kind = kinds == kind
+        label = f"{name} ({of_kind.sum()})"
+        for chosen, look in (
+            (of_kind & ~open_, {"mfc": color, "mec": "white", "mew": 0.8}),
+            (of_kind & open_, {"mfc": "white", "mec": color, "mew": 2}),
+        ):
+            if chosen.any():
+                ax.plot(*where[chosen].T, marker, ls="", ms=8, label=label, **look)
+                label = None
+    if len(where):
+        ax.legend()
+    return ax
+
+
+def _draw_arrows(ax: Any, where: np.ndarray, directions: np.ndarray) -> None:
+    """Draw an arrow to each side, a seventh of the shorter side of the axes long."""
+    length = 0.14 * min(abs(np.diff(ax.get_xlim())[0]), abs(np.diff(ax.get_ylim())[0]))
+    norms = np.linalg.norm(directions, axis=1, keepdims=True)
+    for start, step in zip(where, length * directions / np.where(norms > 0, norms, 1), strict=True):
+        for sign in (1, -1) if np.isfinite(step).all() else ():
+            look = {"arrowstyle": "-|>", "color": "black", "lw": 1.6}
+            ax.annotate("", xytext=start, xy=start + sign * step, arrowprops=look)
+
+
 def census(found: Census, *, ax: Any = None) -> Any:
-    """The stationary points of a census in two parameters, drawn with a marker a kind.
+    """The stationary points of a census in two parameters, drawn with the marker of their kind.
 
     Args:
         found: From `saddle.find`, of parameters that are one array of shape `(2,)`.
@@ -194,22 +279,16 @@ def census(found: Census, *, ax: Any = None) -> Any:
     """
     if not isinstance(found, Census):
         raise TypeError(f"found must be a Census, got {type(found).__name__}")
-    points = _positions("found", found.params, 2)
-    ax = axes(ax)
-    kinds = np.asarray(found.point.kind)
+    positions = _positions("found", found.params, 2)
     listed = np.asarray(found.count) > 0
-    for kind, marker in _MARKERS.items():
-        chosen = listed & (kinds == kind)
-        if chosen.any():
-            name = kind.name.lower().replace("_", " ")
-            label = f"{name} ({chosen.sum()})"
-            ax.plot(*points[chosen].T, marker, label=label, markersize=8, markeredgecolor="white")
+    ax = points(positions[listed], np.asarray(found.point.kind)[listed], ax=ax)
     ax.set(xlabel="first parameter", ylabel="second parameter")
-    ax.legend()
     return ax
 
 
-def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None) -> Any:
+def path(
+    positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None, **line: Any
+) -> Any:
     """The path of an optimizer in two parameters, drawn from its start, a dot, to its end.
 
     Args:
@@ -217,6 +296,7 @@ def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None)
             `runs.record.params`.
         label: What to call it.
         ax: Axes to draw into, such as those of `surface`; by default those of a new figure.
+        **line: How the line looks, as matplotlib's `Axes.plot` takes it: `color`, `marker`, ...
 
     Returns:
         The axes.
@@ -236,13 +316,13 @@ def path(positions: chex.ArrayTree, *, label: str | None = None, ax: Any = None)
     if len(leaves) != 1 or jnp.ndim(leaves[0]) not in (2, 3):
         shapes = [jnp.shape(leaf) for leaf in leaves]
         raise ValueError(f"positions must have shape (steps, 2) or (runs, steps, 2), got {shapes}")
-    points = _positions("positions", positions, jnp.ndim(leaves[0]))
+    runs = _positions("positions", positions, jnp.ndim(leaves[0]))
     ax = axes(ax)
-    color = None
-    for number, run in enumerate(points if points.ndim == 3 else points[None]):
-        (line,) = ax.plot(*run.T, color=color, label=None if number else label, linewidth=1)
-        color = line.get_color()
-        ax.plot(*run[0], "o", color=color, markersize=4)
+    look = {"linewidth": 1} | line
+    for number, run in enumerate(runs if runs.ndim == 3 else runs[None]):
+        (drawn,) = ax.plot(*run.T, label=None if number else label, **look)
+        look["color"] = drawn.get_color()
+        ax.plot(*run[0], "o", color=drawn.get_color(), markersize=4)
     ax.set(xlabel="first parameter", ylabel="second parameter")
     if label is not None:
         ax.legend()

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
-from jaxopt_course._checks import check_interval, check_one_of, check_text
+from jaxopt_course._checks import check_text
 from jaxopt_course.plot._axes import axes
+from jaxopt_course.plot._bands import band
 from jaxopt_course.saddle import EscapeRuns, Stop
+from jaxopt_course.transforms import Path
 
 _ARRIVED = (Stop.TARGET_VALUE, Stop.SECOND_ORDER_STATIONARY)
 _LABELS = {
@@ -58,21 +61,26 @@ def escape_times(runs: EscapeRuns, *, label: str | None = None, ax: Any = None) 
 
 
 def record(
-    runs: EscapeRuns,
+    runs: EscapeRuns | Path,
     what: str = "value",
     *,
     label: str | None = None,
     quantiles: tuple[float, float] = (0.1, 0.9),
     ax: Any = None,
+    **line: Any,
 ) -> Any:
-    """What was recorded along the runs, drawn: the median, and a band of quantiles around it.
+    """What was recorded along the way, drawn: the median of the runs, and a band of quantiles.
 
     Args:
-        runs: From `saddle.escape` with `record_every`.
-        what: `"value"`, `"gradient_norm"` or `"min_eigenvalue"`.
+        runs: From `saddle.escape` with `record_every`, or from `transforms.path`, where one path is
+            a line without a band and paths that were mapped over are runs.
+        what: `"value"`, `"gradient_norm"`, `"min_eigenvalue"`, or what was observed, by its name.
+            Of an observation that is an array the largest element is drawn, and of one with an
+            error the value.
         label: What to call the runs.
         quantiles: Lower and upper end of the band, between 0 and 1.
         ax: Axes to draw into; by default those of a new figure.
+        **line: How the line looks, as matplotlib's `Axes.plot` takes it: `color`, `linestyle`, ...
 
     Returns:
         The axes.
@@ -88,25 +96,44 @@ def record(
         >>> record(runs, "gradient_norm").get_ylabel()
         'norm of the gradient'
     """
-    _check_runs(runs)
+    check_text(what=what)
     check_text(label=label, optional=True)
-    check_one_of(tuple(_LABELS), what=what)
-    check_interval("quantiles", quantiles, 0, 1)
-    if runs.record is None:
-        raise ValueError("runs must have a record: give escape record_every=...")
-    values = getattr(runs.record, what)
-    if values is None:
-        raise ValueError(f"runs have no {what} in their record: give escape record_{what}=True")
-    lower, upper = quantiles
-    ax = axes(ax)
-    steps, values = np.asarray(runs.record.step), np.asarray(values)
-    low, middle, high = np.nanquantile(values, [lower, 0.5, upper], axis=0)
-    (line,) = ax.plot(steps, middle, label=label if label else f"median of {values.shape[0]}")
-    band = f"{100 * lower:g} to {100 * upper:g} %"
-    ax.fill_between(steps, low, high, color=line.get_color(), alpha=0.25, linewidth=0, label=band)
-    ax.set(xlabel="step", ylabel=_LABELS[what])
-    ax.legend()
+    steps, values = _recorded(runs, what)
+    told = None
+    if len(values) > 1:
+        lower, upper = quantiles
+        told = f"median and {100 * lower:g} to {100 * upper:g} % of {len(values)}"
+    label = ": ".join(filter(None, (label, told))) or None
+    ax = band(steps, values, quantiles=quantiles, label=label, ax=ax, **line)
+    ax.set(xlabel="step", ylabel=_LABELS.get(what, what))
     return ax
+
+
+def _recorded(runs: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps, shape `(entries,)`, and what was recorded, shape `(runs, entries)`."""
+    if not isinstance(runs, EscapeRuns | Path):
+        raise TypeError(f"runs must be an EscapeRuns or a Path, got {type(runs).__name__}")
+    if isinstance(runs, Path):
+        steps = np.asarray(runs.steps)
+        several, steps = steps.ndim > 1, steps.reshape(-1, steps.shape[-1])[0]
+        seen = {"value": runs.value, "gradient_norm": runs.gradient_norm} | runs.observed
+    elif runs.record is None:
+        raise ValueError("runs must have a record: give escape record_every=...")
+    else:
+        several, steps = True, np.asarray(runs.record.step)
+        seen = {name: getattr(runs.record, name) for name in _LABELS}
+        seen |= runs.record.observed or {}
+    if seen.get(what) is None:
+        names = [name for name, values in seen.items() if values is not None]
+        hint = ": give escape record_min_eigenvalue=True" if what == "min_eigenvalue" else ""
+        raise ValueError(f"what must be one of {names}, got {what!r}{hint}")
+    values = getattr(seen[what], "value", seen[what])
+    if len(jax.tree.leaves(values)) != 1 or not hasattr(values, "shape"):
+        raise ValueError(f"what must be observed as one array, and {what!r} is a tree")
+    values = np.asarray(values, float)
+    values = values if several else values[None]
+    # What has axes of its own: the largest, NaN if one is.
+    return steps, values.reshape(*values.shape[:2], -1).max(axis=-1)
 
 
 def _check_runs(runs: Any) -> None:

@@ -63,6 +63,14 @@ def test_a_plane_is_drawn_in_its_window_with_the_values_on_its_lines():
     assert all(np.ptp(vertices.sum(axis=1)) < 1e-6 for vertices in paths)
 
 
+def test_a_filled_plane_has_a_bar_that_says_what_its_colours_are():
+    seen = landscape.Plane(jnp.arange(3.0), jnp.arange(2.0), 10.0 ** jnp.arange(6.0).reshape(3, 2))
+    ax = plot.plane(seen, filled=True)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 2), (0, 1))
+    assert (ax.collections[0].zmin, ax.collections[0].zmax) == (0, 5)
+    assert ax.figure.axes[1].get_ylabel() == "log10 of the value"
+
+
 def test_a_plane_with_values_below_zero_and_with_holes_is_drawn():
     seen = landscape.Plane(
         jnp.arange(2.0), jnp.arange(3.0), jnp.array([[-1.0, 2, 3], [jnp.inf, 1, 2]])
@@ -80,3 +88,34 @@ def test_lines_that_were_mapped_over_have_one_colour_and_one_label():
     assert len({line.get_color() for line in ax.lines}) == 1
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["matched"]
     np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[0, 3], [1, 4], [2, 5]])
+
+
+def test_hollow_points_have_the_colour_of_their_kind_at_the_edge():
+    kinds = [saddle.Kind.MINIMUM, saddle.Kind.MINIMUM, saddle.Kind.MAXIMUM]
+    ax = plot.points(np.eye(3)[:, :2], kinds, hollow=[True, False, False])
+    filled, hollow, other = ax.lines
+    assert hollow.get_markerfacecolor() == "white"
+    assert hollow.get_markeredgecolor() == filled.get_markerfacecolor()
+    assert other.get_markerfacecolor() != filled.get_markerfacecolor()
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["minimum (2)", "maximum (1)"]
+
+
+def test_arrows_go_to_both_sides_of_points_with_a_direction():
+    directions = np.array([[0.0, 3.0], [np.nan, np.nan]])
+    kinds = [saddle.Kind.STRICT_SADDLE, saddle.Kind.MINIMUM]
+    ax = plot.points([[0.0, 0.0], [1.0, 1.0]], kinds, directions=directions)
+    ends = sorted(text.xy[1] for text in ax.texts)
+    assert len(ends) == 2
+    assert ends[0] == -ends[1] < 0
+
+
+def test_points_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="kinds must be of"):
+        plot.points([[0.0, 0.0]], [7])
+    with pytest.raises(ValueError, match=r"positions must have shape \(points, 2\)"):
+        plot.points([[0.0, 0.0]], [1, 1])
+    with pytest.raises(ValueError, match="hollow must be booleans"):
+        plot.points([[0.0, 0.0]], [1], hollow=[1])
+    with pytest.raises(ValueError, match="directions must have shape"):
+        plot.points([[0.0, 0.0]], [1], directions=[1.0, 0.0])

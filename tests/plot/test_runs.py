@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_course import plot, saddle
+from jaxopt_course import plot, saddle, transforms
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,31 @@ def test_the_line_of_a_record_is_the_median(runs):
     assert band.max() == pytest.approx(float(np.max(runs.record.value)), rel=1e-6)
 
 
+def test_what_was_observed_is_drawn_by_its_name():
+    def fun(x):
+        return jnp.sum(x**2)
+
+    observe = {"twice": lambda params, state, fun: 2 * params, "all": lambda *seen: {"a": seen[0]}}
+    starts = jnp.array([[1.0, 3.0], [2.0, 0.0]])
+    rule = optax.sgd(0.25)
+    runs = saddle.escape(fun, rule, starts, max_steps=4, record_every=2, observe=observe)
+    line, *_ = plot.record(runs, "twice", quantiles=(0.0, 1.0)).lines
+    np.testing.assert_allclose(line.get_ydata(), [5, 1.25, 0.3125])
+
+    path = transforms.path(fun, rule, starts[0], 4, every=2, observe=observe)
+    ax = plot.record(path, "twice", color="black")
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 6], [2, 1.5], [4, 0.375]])
+    assert (ax.get_ylabel(), ax.get_legend()) == ("twice", None)
+    with pytest.raises(ValueError, match="'all' is a tree"):
+        plot.record(path, "all")
+
+
 def test_what_was_not_recorded_is_refused_by_name(runs):
     with pytest.raises(ValueError, match="record_min_eigenvalue=True"):
         plot.record(runs, "min_eigenvalue")
     with pytest.raises(ValueError, match="record_every"):
         plot.record(runs.replace(record=None))
-    with pytest.raises(ValueError, match="what must be"):
+    with pytest.raises(ValueError, match="'gradient_norm'\\], got 'loss'"):
         plot.record(runs, "loss")
     with pytest.raises(ValueError, match="quantiles must be in order"):
         plot.record(runs, quantiles=(0.9, 0.1))
