@@ -1,4 +1,4 @@
-"""Work for some members of a batch only.
+"""Work for a few members of a batch, where `vmap` would do it for all.
 
 Under `vmap` a `lax.cond` becomes a `select`: both branches run for every member. That is ruinous
 where one branch is expensive and rarely taken, as drawing noise or decomposing a Hessian is in a
@@ -41,7 +41,8 @@ def update_where(
         fun: A function of pytrees of arrays whose result has the structure, shapes and dtypes of
             its first argument. What it closes over may be batched too.
         block: How many members to compute at once on a CPU; more on an accelerator.
-        cheap: Whether an accelerator computes it for all members in the time of a look.
+        cheap: Whether an accelerator computes it for all members in the time that it takes to look
+            at the condition.
 
     Returns:
         The guarded function; its first argument is a boolean scalar.
@@ -61,9 +62,10 @@ def update_where(
 
 
 def _closed(fun: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """Turn what `fun` closes over into its second argument: `custom_vmap` allows no tracer there.
+    """A function whose second argument is what `fun` closes over, and those arrays.
 
-    An objective may hold data that a surrounding `vmap` has batched.
+    `custom_vmap` takes no function that closes over tracers, and an objective may hold data that a
+    surrounding `vmap` has batched.
     """
     jaxpr, shape = jax.make_jaxpr(fun, return_shape=True)(*arguments)
 
@@ -76,7 +78,7 @@ def _closed(fun: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any
 
 
 def _guard(fun: Callable[..., Any], block: int, cheap: bool) -> Callable[..., Any]:
-    """Do what `update_where` does, for a function that closes over no tracer."""
+    """What `update_where` returns, for a function that closes over no tracer."""
 
     @custom_vmap
     def guarded(condition, old, *operands):

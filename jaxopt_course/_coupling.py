@@ -22,11 +22,11 @@ from jax.extend.core import Literal, jaxprs_in_params
 
 # Values of which it is not known along which axis the examples are.
 _UNKNOWN = -1
-# Operations whose result has the examples where all that it is made of has them.
+# Operations whose result has the examples along the axis along which all operands have them.
 _JOINING = ("concatenate", "dynamic_update_slice", "select_and_scatter_add")
 # Reductions, and those that add; `psum` over an axis that `vmap` has named has its number.
 _REDUCING, _SUMMING = ("reduce_", "arg", "psum"), ("reduce_sum", "psum")
-# Operations along axes, whose results have the shape of what they take at times.
+# Operations along axes, not element by element, though result and operand may have one shape.
 _MOVING = (
     *("transpose", "reshape", "broadcast_in_dim", "squeeze", "rev", "sort", "pad", "slice"),
     *("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "dynamic_slice", "split"),
@@ -135,9 +135,11 @@ def _array(aval: Any) -> Any:
 def _axis(
     equation: Any, operands: list[_Value], found: list[tuple[int, ...]]
 ) -> tuple[int | None, tuple[int, ...], bool]:
-    """Return along which axis of a result the examples are, of what array, and if they are pooled.
+    """Where the examples are in the result of an equation.
 
-    Sums over the examples that keep no other axis are not called pooled.
+    Returns:
+        The axis, as in `_Value`; the shape of the array whose examples they are; and whether the
+        result is a sum over them, one that keeps another axis.
     """
     name, numbers = equation.primitive.name, equation.params.get("dimension_numbers")
     shapes = [getattr(atom.aval, "shape", ()) for atom in equation.invars]
@@ -205,8 +207,8 @@ def _of_elements(
     statistics = [value for value in arrays if value.axis is None and value.pooled]
     sources = [other.source for other in examples]
     found += [one.pooled for one in statistics if one.pooled and one.pooled in sources]
-    # Weights that are held fixed have a first axis, too: that of the activations they meet counts.
-    # And so have running averages that are mixed with pooled ones: not that of examples.
+    # Weights that are held fixed have a first axis, too, which is not one of examples: the axis of
+    # activations counts. Running averages, mixed with those of the batch, have none of examples.
     learned = [value for value in arrays if value.learned and value.axis is not None]
     joined = _join(learned or arrays)
     if not learned and (statistics or (joined.axis != 0 and any(one.learned for one in arrays))):

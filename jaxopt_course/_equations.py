@@ -1,12 +1,13 @@
-"""What traced equations say, as a text: equal texts compute the same of the same arrays.
+"""Traced equations as a text, such that equal texts compute the same of the same arrays.
 
-Variables go by their order, source lines are left out, and numbers are written to their last bit.
-Two things in equations cannot be read: rules of differentiation, which are Python functions, and
-objects of which nothing is known (callbacks, say). The former are traced for the comparison, the
-latter compared by `==`: two that may differ never share a program.
+In the text variables are numbered in order, source lines are left out, and numbers are written to
+their last bit. Two things in equations have no text: rules of differentiation, which are Python
+functions, and objects of unknown kinds, such as callbacks. Rules are traced, and their equations
+written; objects are compared by `==`. Where that does not decide, equations count as different, so
+that no program is ever shared by two functions that may differ.
 
-Code of known packages alone (an optax optimizer with numbers) need not be traced at all: what its
-closures hold says what it computes (`fingerprint`).
+A function of known packages alone, such as an optax optimizer made of numbers, need not be traced
+at all: its code and what its closures hold say what it computes. `fingerprint` is that as a text.
 """
 
 import enum
@@ -26,14 +27,14 @@ from jax.extend.core import Literal, jaxprs_in_params
 from jaxopt_course._checks import is_key, is_traced
 
 _KNOWN = ("jax", "optax", "jaxopt_course")
-"""Packages whose functions depend on nothing but their arguments and closures."""
+"""Known packages: their functions depend on nothing but their arguments and closures."""
 
 _ORDERS = 4
-"""Derivatives that are taken of an objective at most, so deep are rules of rules compared."""
+"""How deep rules of differentiation within rules are compared: nobody takes more derivatives."""
 
 
 class _UnknownError(Exception):
-    """Something can be told from others by its identity only."""
+    """A value has no text that says all of it."""
 
 
 class Equations:
@@ -56,7 +57,7 @@ class Equations:
         self.parts = text.parts
         self.digest = hashlib.sha256("".join(text.parts).encode()).hexdigest()
         self.comparable, self.asks_host = text.comparable, text.asks_host
-        # Structures may hold what does not print; they are compared as they are.
+        # Structures may hold objects that their text does not show; so they are compared, too.
         self._others = (*text.others, in_tree, out_tree)
         self._hash = hash(self.digest)
 
@@ -78,7 +79,7 @@ class Equations:
 
 
 def digest_of(tree: Any) -> str:
-    """Return a digest of structure, text and arrays; those are read in pieces."""
+    """A digest of a tree of arrays and texts: of its structure and of all leaves."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=lambda leaf: leaf is None):
         digest.update(jax.tree_util.keystr(path).encode())
@@ -99,15 +100,17 @@ def digest_of(tree: Any) -> str:
 
 
 def on_host(array: Any) -> np.ndarray:
+    """The array as NumPy's; of keys their data."""
     return np.asarray(jax.random.key_data(array) if is_key(array) else array)
 
 
 def is_call(equation: Any) -> bool:
+    """Whether an equation calls a jitted function."""
     return equation.primitive.name in ("jit", "pjit")
 
 
 def largest_array(jaxpr: Any) -> int:
-    """Return how many bytes the largest array has that equations compute, those of calls too."""
+    """Bytes of the largest array that equations compute, those within equations included."""
     sizes = [
         math.prod(variable.aval.shape) * variable.aval.dtype.itemsize
         for equation in jaxpr.eqns
@@ -119,17 +122,17 @@ def largest_array(jaxpr: Any) -> int:
 
 
 class _Text:
-    """What equations say, in a form in which equal ones are equal.
+    """A text of equations, while it is written.
 
     Attributes:
-        parts: The text.
-        others: Objects that the text refers to by their number, because they cannot be written.
-        comparable: Whether all is either text or one of the others.
+        parts: The text, in pieces.
+        others: Objects without a text, to which the text refers by their number here.
+        comparable: Whether text and others say all. If not, nothing is equal to the equations.
         asks_host: Whether an equation calls back to the host.
     """
 
     def __init__(self) -> None:
-        """Write nothing yet."""
+        """Begin with an empty text."""
         self.parts: list[str] = []
         self.others: dict[Any, int] = {}
         self.comparable, self.asks_host = True, False
@@ -138,7 +141,7 @@ class _Text:
         self._depth = 0
 
     def write_jaxpr(self, jaxpr: Any) -> None:
-        """Write equations; names of variables are their order."""
+        """Write the equations of a jaxpr, with or without constants."""
         inner = getattr(jaxpr, "jaxpr", jaxpr)
         constants = getattr(jaxpr, "consts", ()) if jaxpr is not inner else ()
         write, variables = self.parts.append, self._variables
@@ -156,6 +159,7 @@ class _Text:
         write("}")
 
     def _write_equation(self, equation: Any) -> None:
+        """Write primitive, operands, parameters and results of an equation."""
         primitive, parameters = equation.primitive, equation.params
         self.parts.append(f"\n{primitive.name}{self._number(primitive)}")
         for atom in equation.invars:
@@ -176,14 +180,14 @@ class _Text:
             self.parts.append(f" {variables[atom]}:{self._type(atom.aval)}")
 
     def _write_custom(self, equation: Any) -> None:
-        """Write a function that brings its derivative: value and rule."""
+        """Write a function with a derivative of its own (`custom_jvp`, `custom_vjp`).
+
+        The rule is written by its fingerprint, or else by the equations of the derivative.
+        """
         parameters = equation.params
         call = parameters["call_jaxpr"]
         self.write_jaxpr(call)
-        # The numbers of variables go on from where they were: said alone, it says the same again.
-        alone = _Text()
-        alone.write_jaxpr(call)
-        said = "".join(alone.parts)
+        # The rule as users wrote it, if that has a fingerprint.
         rules = [parameters.get(name) for name in ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd")]
         rules = [_rule_of(rule) for rule in rules if rule is not None]
         try:
@@ -194,6 +198,11 @@ class _Text:
         if parameters.get("symbolic_zeros"):
             self.parts.append(f" rule={self._number(object())}")
             return
+        # A rule that was written before is a reference to that. It is known by value, functions and
+        # operands; the value is written apart, with variables numbered from 0, to be the same text.
+        alone = _Text()
+        alone.write_jaxpr(call)
+        said = "".join(alone.parts)
         functions: list[Any] = [id(rule.f) for rule in rules]
         try:
             functions += [_Fingerprint(None).of(rule.transforms) for rule in rules]
@@ -206,11 +215,12 @@ class _Text:
         if self._depth == _ORDERS:
             self.parts.append(" rule=")
             return
+        # A new one: the equations of the derivative.
         self._rules[met] = len(self._rules)
         self._depth += 1
         try:
             derivative = _derivative(equation)
-        except Exception:  # Of whatever kind: a rule that cannot be traced here is not compared.
+        except Exception:  # A user's rule may raise anything where it cannot be traced.
             self.comparable = False
         else:
             self.parts.append(" rule=")
@@ -218,15 +228,17 @@ class _Text:
         self._depth -= 1
 
     def _write_atom(self, atom: Any) -> None:
+        """Write an operand: a variable's number, or a literal."""
         if isinstance(atom, Literal):
             value = np.asarray(atom.val)
             self.parts.append(f" {value.tolist()!r}:{self._type(atom.aval)}")
-            if value.dtype.kind == "f":  # Not a number may have many forms, zero two.
+            if value.dtype.kind == "f":  # The sign of zero and the bits of NaN do not print.
                 self.parts.append(value.tobytes().hex())
         else:
             self.parts.append(f" {self._variables[atom]}")
 
     def _type(self, aval: Any) -> str:
+        """Dtype and shape as a text, with weak type and sharding."""
         dtype = getattr(aval, "dtype", None)
         if dtype is None:
             return f"{aval}{self._number(aval)}"
@@ -263,16 +275,16 @@ class _Text:
             )
 
     def _number(self, other: Any) -> str:
-        """Return the number of an object that is compared as it is."""
+        """The number of an object among `others`."""
         try:
             return f"#{self.others.setdefault(other, len(self.others))}"
-        except TypeError:  # It cannot be hashed, and hardly compared.
+        except TypeError:  # It cannot be hashed.
             self.comparable = False
             return "#"
 
 
 def _derivative(equation: Any) -> Any:
-    """Return the equations of the derivative that an equation brings along."""
+    """The equations of the derivative of a `custom_jvp` or `custom_vjp` equation."""
     parameters = equation.primitive.get_bind_params(equation.params)
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
     held = equation.params["num_consts"]
@@ -300,7 +312,7 @@ def _derivative(equation: Any) -> Any:
 
 
 def _rule_of(wrapped: Any) -> Any:
-    """Return what the user wrote of a rule, where JAX has wrapped that to trace it when asked."""
+    """The rule as the user wrote it, where JAX has wrapped it to be traced on demand."""
     function = wrapped.f
     for _ in range(4):
         cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
@@ -318,11 +330,14 @@ def _rule_of(wrapped: Any) -> Any:
 
 
 def fingerprint(value: Any, key: Any = None) -> str | None:
-    """Return a text that says all of a value, None if there is none: equal texts compute the same.
+    """A text that says all of a value, so that functions with equal texts compute the same.
 
     Args:
         value: A function of a known package, a number, a text, or a tree of such.
-        key: An array that stands for a key, whatever key that is.
+        key: An array that stands for any key: it is written as "key".
+
+    Returns:
+        The text, or None if there is none: of functions of users, and of objects of unknown kinds.
     """
     try:
         return _Fingerprint(key).of(value)
@@ -331,14 +346,13 @@ def fingerprint(value: Any, key: Any = None) -> str | None:
 
 
 class _Fingerprint:
-    """What values hold, as a text; a function that is met again is a number in it.
+    """The fingerprint of values. A function that is met again is written as a number.
 
-    Raises:
-        _UnknownError: if there is anything in a value of which nothing is known.
+    Its methods raise _UnknownError where a value, or something within it, has no text.
     """
 
     def __init__(self, key: Any) -> None:
-        """Meet nothing yet."""
+        """Begin without functions."""
         self._key = key
         self._met: dict[int, int] = {}
 
@@ -357,7 +371,7 @@ class _Fingerprint:
         return self._of_jax(value)
 
     def _of_jax(self, value: Any) -> str:
-        """Return the text of what is made by JAX."""
+        """The text of a value that is neither container nor plain function."""
         if isinstance(value, jax.custom_jvp):
             return self._of_function(value)
         if hasattr(value, "f_transformed"):  # A rule that JAX has wrapped.
@@ -367,7 +381,7 @@ class _Fingerprint:
             return f"jit{self.of(value.__wrapped__)}"
         if kind == "ClosedRule" and hasattr(value, "rule"):
             return f"rule{self.of(value.rule)}"
-        if kind in ("Store", "EqualStore", "DebugInfo"):  # What it says is said elsewhere.
+        if kind in ("Store", "EqualStore", "DebugInfo"):  # JAX's notes, without influence.
             return kind
         if _is_jaxpr(value):
             text = _Text()
@@ -378,7 +392,7 @@ class _Fingerprint:
         return _say(value)
 
     def _of_function(self, function: Any) -> str:
-        """Return the text of a function by its code and what it holds."""
+        """The text of a function: where it is defined, its code, and what it holds."""
         if (number := self._met.get(id(function))) is not None:
             return f"&{number}"
         self._met[id(function)] = len(self._met)
@@ -398,7 +412,7 @@ class _Fingerprint:
 
 @functools.lru_cache(maxsize=1024)
 def _say_code(code: types.CodeType) -> str:
-    """Return a digest of what code does: two functions of one line have one place and two codes."""
+    """A digest of code; its place alone does not do, as one line may define two functions."""
     constants = [
         _say_code(one)
         if isinstance(one, types.CodeType)
@@ -410,7 +424,7 @@ def _say_code(code: types.CodeType) -> str:
 
 
 def _say(value: Any) -> str:
-    """Return the text of a value that holds no others."""
+    """The text of a value that is no container."""
     if value is None or type(value) in (bool, int, float, complex, str, bytes):
         return f"{type(value).__name__}:{value!r}"
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
@@ -431,10 +445,10 @@ def _say(value: Any) -> str:
 
 
 def _check_known(thing: Any) -> None:
-    """Raise _UnknownError unless a function or class is of a known package, as it says.
+    """Raise _UnknownError unless a function or class is of a known package.
 
-    A function that was made by `exec`, in a doctest say, can bear the name of any module; what it
-    looks up is then in a dictionary of its own, which may change.
+    Its module's name is not enough: a function made by `exec`, in a doctest say, may have any, and
+    globals of its own, which may change.
     """
     globals_ = getattr(thing, "__globals__", None)
     module = globals_.get("__name__", "") if globals_ else getattr(thing, "__module__", None) or ""
@@ -446,6 +460,7 @@ def _check_known(thing: Any) -> None:
 
 
 def _is_jaxpr(value: Any) -> bool:
+    """Whether a value is a jaxpr, with or without constants."""
     return hasattr(value, "eqns") or hasattr(getattr(value, "jaxpr", None), "eqns")
 
 

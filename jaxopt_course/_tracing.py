@@ -8,12 +8,13 @@ before. Here a function is traced at every call, into equations and the arrays t
     traced = trace("fun", fun, x)        # a pytree; its leaves are the arrays
     jax.jit(lambda traced, x: traced(x))(traced, x)
 
-Equal equations make equal pytrees, so that whatever is compiled for one serves the other, with the
-other's arrays as arguments. When equations are equal, `_equations` says.
+Equal equations (see `_equations`) make equal pytrees, so that what is compiled for one function
+serves the other, with the other's arrays as arguments.
 
-Two traces that differ tell that a function draws. The second one is that of an earlier call, where
-this had the same equations and arrays. Where what a function holds says what it computes, its trace
-is kept: that takes microseconds where tracing takes milliseconds.
+A function is traced twice: if the traces differ, it draws random numbers or counts its calls, and
+is refused. Two things save time. Where an earlier call found the same equations and arrays twice,
+the second trace is omitted. And where a function's code and closure say all that it computes, its
+trace is kept, and looked up in microseconds where tracing takes milliseconds.
 """
 
 import functools
@@ -46,7 +47,7 @@ from jaxopt_course._equations import (
 )
 
 _REMEMBERED = 128
-"""Functions of known packages whose traces are kept, and functions whose last trace is."""
+"""How many entries `_traces` and `_agreed` have at most."""
 _SMALL = 2**16
 """Bytes of an array that is compared by its content."""
 
@@ -64,15 +65,15 @@ class Traced:
     """A traced function: a pytree that can be called.
 
     Attributes:
-        equations: What it computes.
-        constants: Of these arrays.
+        equations: What it computes, without the arrays.
+        constants: The arrays that it closes over.
     """
 
     equations: Equations = flax.struct.field(pytree_node=False)
     constants: list[Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        """Compute it, for arguments like those that it was traced with."""
+        """Call the function, with arguments of the structure, shapes and dtypes of the trace."""
         leaves, tree = jax.tree.flatten(arguments)
         equations, constants = self.equations, self.constants
         if tree != equations.in_tree:
@@ -83,7 +84,7 @@ class Traced:
         return jax.tree.unflatten(equations.out_tree, outputs)
 
     def arguments(self) -> tuple[Any, ...]:
-        """Return shapes and dtypes of what it is computed of."""
+        """Shapes and dtypes of the arguments."""
         count = self.equations.in_tree.num_leaves
         invars = self.equations.jaxpr.invars
         shapes = [
@@ -93,7 +94,7 @@ class Traced:
         return jax.tree.unflatten(self.equations.in_tree, shapes)
 
     def result(self) -> Any:
-        """Return shapes and dtypes of what it computes."""
+        """Shapes and dtypes of the result."""
         shapes = [
             jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)
             for atom in self.equations.jaxpr.outvars
@@ -101,12 +102,12 @@ class Traced:
         return jax.tree.unflatten(self.equations.out_tree, shapes)
 
     def largest_array(self) -> int:
-        """Return how many bytes the largest array has that it computes or computes with."""
+        """Bytes of the largest array among constants, intermediate values and results."""
         held = (jnp.size(constant) * constant.dtype.itemsize for constant in self.constants)
         return max(largest_array(self.equations.jaxpr), *held, 0)
 
     def depends_on(self, argument: int) -> bool:
-        """Return whether anything is computed of an argument."""
+        """Whether the equations use the argument of this number."""
         jaxpr = self.equations.jaxpr
         sizes = [child.num_leaves for child in self.equations.in_tree.children()]
         begin = len(jaxpr.invars) - sum(sizes[argument:])
@@ -115,7 +116,7 @@ class Traced:
         return any(atom is variable for atom in used for variable in own)
 
     def digest(self) -> str:
-        """Return what tells this function from others in other processes: equations and arrays."""
+        """A digest of equations and arrays, the same in every process."""
         return digest_of((self.equations.digest, list(self.constants)))
 
 
@@ -127,17 +128,15 @@ def trace(
     unless: Callable[[], bool] = bool,
     of: tuple[Any, ...] = (),
 ) -> Traced:
-    """Trace a function twice, and refuse it if it did not compute the same both times.
-
-    What an earlier call has traced counts as the first time, if this trace is the same.
+    """Trace a function twice, and refuse it if the traces differ.
 
     Args:
-        name: What the caller of the caller calls it.
+        name: The function's name in error messages.
         fun: The function.
         *examples: Arguments, or what has their shapes and dtypes.
-        known: What says all that the function computes; by default, what `fingerprint` finds.
-        unless: Asked after the traces whether that was not so.
-        of: What users wrote of it, if it is a closure of this package.
+        known: A text that says all that the function computes; by default its `fingerprint`.
+        unless: Returns, after the traces, whether `known` did not say all.
+        of: Where `fun` is a closure of this package, the functions of users that it calls.
 
     Returns:
         The traced function.
@@ -173,15 +172,16 @@ def trace_objective(
         name: What the caller calls it.
         fun: From parameters to one real number.
         x: Parameters, or what has their shapes and dtypes.
-        at: Returns parameters at which to evaluate it where the traces differ, by default `x`.
+        at: Returns parameters at which to evaluate it where the traces do not tell whether it is
+            deterministic, by default `x`.
 
     Returns:
         The traced objective.
 
     Raises:
         TypeError: for something that cannot be called, or an output of another shape or dtype.
-        ValueError: if the traces compute something else, or what they ask of the host differs.
-            Within a traced function there is nothing to ask yet.
+        ValueError: if the traces differ, or, where it calls back to the host, two evaluations.
+            Within a function that is traced itself, nothing is evaluated.
 
     Example:
         >>> trace_objective("fun", lambda x: x * np.random.default_rng().normal(), 1.0)
@@ -217,7 +217,7 @@ def trace_objective(
 def _check_evaluations(
     name: str, fun: Callable[[Any], Any], first: Traced, second: Traced, at: Callable[[], Any]
 ) -> None:
-    """Raise ValueError if evaluations of an objective differ."""
+    """Raise ValueError if an objective is not deterministic, by its traces or by two values."""
     differ = difference(first, second)
     if differ is None and not first.equations.asks_host:
         return
@@ -239,7 +239,7 @@ def _check_evaluations(
 
 
 def inspect_objective(name: str, fun: Callable[[Any], jax.Array], x: Any) -> bool:
-    """Raise or warn if the curvature of `fun` at `x` would not mean what it seems to.
+    """Check an objective and a point at which its curvature is to be computed.
 
     Args:
         name: What the caller calls `fun`.
@@ -287,13 +287,13 @@ def warn_of_batch_statistics(name: str, traced: Traced, stacklevel: int = 4) -> 
 
 
 def trace_once(fun: Callable[..., Any], *examples: Any) -> Traced:
-    """Trace a function; see `trace`."""
-    # A new function each time, or the second trace would be the first one out of JAX's cache.
+    """A single trace of a function; `trace` makes and compares two."""
+    # The lambda is new in each call: of a function that JAX has traced it returns the old trace.
     closed, out = jax.make_jaxpr(lambda *arguments: fun(*arguments), return_shape=True)(*examples)
     leaves, in_tree = jax.tree.flatten(examples)
     jaxpr, constants = closed.jaxpr, list(closed.consts)
     if inner := list(_constants_of_calls(jaxpr)):
-        # A function that is jitted keeps its arrays to itself.
+        # Arrays that jitted functions within it close over become constants as well.
         constants += inner
         closed = jax.make_jaxpr(functools.partial(_evaluate, jaxpr))(constants, leaves)
         jaxpr = closed.jaxpr
@@ -310,7 +310,7 @@ def check_same(name: str, first: Traced, second: Traced) -> None:
 
 
 def difference(first: Traced, second: Traced) -> tuple[str, str] | None:
-    """Return in what two traces differ first, an equation or a number, or None."""
+    """The first equations, or numbers in arrays, in which two traces differ; None if in none."""
     if first.equations.digest != second.equations.digest:
         ones, others = first.equations.parts, second.equations.parts
         both = zip(ones, others, strict=False)
@@ -328,7 +328,7 @@ def difference(first: Traced, second: Traced) -> tuple[str, str] | None:
 
 
 def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Return shape and dtype of an array; what is weakly typed is so no more."""
+    """Shape and dtype of an array, without its weak type."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     return jax.ShapeDtypeStruct(
@@ -337,15 +337,12 @@ def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def settings() -> dict[str, Any]:
-    """Return the settings on which it depends what a function computes."""
+    """The settings of JAX that influence what a function computes."""
     return {name: getattr(jax.config, name, None) for name in _SETTINGS}
 
 
 def _array(constant: Any) -> Any:
-    """Return a constant as an array that JAX takes for an argument.
-
-    NumPy's are copied: a function that draws into its own buffer changes them with the next trace.
-    """
+    """The constant as an array; NumPy's is copied, as its owner may write into it later."""
     return constant if isinstance(constant, jax.Array) else np.array(constant)
 
 
@@ -362,7 +359,7 @@ def _constants_of_calls(jaxpr: Any) -> Iterator[Any]:
 
 
 def _evaluate(jaxpr: Any, constants: list[Any], arguments: list[Any]) -> list[Any]:
-    """Evaluate a jaxpr, given its constants and behind them those of `_constants_of_calls`."""
+    """Evaluate a jaxpr; `constants` are its own, then those of `_constants_of_calls`."""
     own = len(jaxpr.constvars)
     values = dict(
         zip([*jaxpr.constvars, *jaxpr.invars], [*constants[:own], *arguments], strict=True)
@@ -386,12 +383,19 @@ def _evaluate(jaxpr: Any, constants: list[Any], arguments: list[Any]) -> list[An
 
 
 def _held(equation: Any) -> list[Any]:
+    """The arrays that the jitted function called by an equation closes over, inner ones too."""
     inner = equation.params["jaxpr"]
     return [*getattr(inner, "consts", ()), *_constants_of_calls(inner.jaxpr)]
 
 
 def _known(fun: Any, examples: Any, said: str | None = None) -> Hashable | None:
-    """Return what says all that a function computes of such arguments, None if that is unknown."""
+    """A key that determines what a function computes of such arguments; None if there is none.
+
+    Args:
+        fun: The function.
+        examples: The arguments.
+        said: A text that says what it computes; by default its `fingerprint`.
+    """
     held = fingerprint(fun) if said is None else f"{fun.__qualname__}: {said}"
     if held is None:
         return None
@@ -401,7 +405,7 @@ def _known(fun: Any, examples: Any, said: str | None = None) -> Hashable | None:
 
 
 _traces: dict[Hashable, Traced] = {}
-"""Traces of functions of known packages, by what says all that they compute."""
+"""Traces by the key of `_known`: those of functions of known packages, such as optax's."""
 _agreed: dict[Hashable, tuple[Equations, list[Any]]] = {}
 """By a function's code, what two traces of it agreed on: equations, and marks of the arrays.
 
@@ -441,11 +445,11 @@ def _keep_agreed(source: "_Source | None", traced: Traced) -> None:
 
 
 class _Source(NamedTuple):
-    """Of what a trace is.
+    """The code and arrays that a function consists of, as far as they are seen without tracing.
 
     Attributes:
-        code: The function's code, and names of what it holds besides arrays.
-        arrays: JAX's arrays that it holds: NumPy's may be drawn into.
+        code: The function's code, and what it holds (closure, defaults) besides arrays.
+        arrays: The arrays of JAX that it holds. NumPy's are not among them: they may be written to.
     """
 
     code: Hashable
@@ -453,9 +457,9 @@ class _Source(NamedTuple):
 
 
 def _source_of(fun: Any) -> _Source | None:
-    """Return of what a trace of a function will be; None for closures of this package.
+    """The source of a function of a user; None for others, and for closures of this package.
 
-    These hold functions of users, of which their code says nothing.
+    The latter call functions of users, of which their own code says nothing.
     """
     held: list[Any] = []
     while isinstance(fun, functools.partial | types.MethodType):
@@ -469,7 +473,7 @@ def _source_of(fun: Any) -> _Source | None:
         return None
     try:
         held += [cell.cell_contents for cell in fun.__closure__ or ()]
-    except ValueError:  # One is empty yet.
+    except ValueError:  # A variable that the function closes over is not assigned yet.
         return None
     held += [*(fun.__defaults__ or ()), *(fun.__kwdefaults__ or {}).values()]
     arrays = [one for one in held if isinstance(one, jax.Array) and not is_traced(one)]
@@ -477,9 +481,9 @@ def _source_of(fun: Any) -> _Source | None:
 
 
 def _source_of_closure(fun: Any, of: tuple[Any, ...], examples: Any) -> _Source:
-    """Return of what a trace of a closure of this package will be, by what users wrote of it.
+    """The source of a closure of this package: its code, and the sources of what users wrote.
 
-    One closure is traced for batches of several sizes, so that these are part of it.
+    Shapes of the arguments are part of it, since one closure is traced for several batch sizes.
     """
     sources = [(one, _source_of(one)) for one in of]
     codes = [
@@ -492,19 +496,21 @@ def _source_of_closure(fun: Any, of: tuple[Any, ...], examples: Any) -> _Source:
 
 
 def _name_of(held: Any) -> Hashable:
+    """A number or a text as it is, and of any other object the identity."""
     if hasattr(held, "dtype"):
-        return None  # Its content is compared.
+        return None  # An array is compared by its content.
     return held if isinstance(held, bool | int | float | str | None) else id(held)
 
 
 def _mark(array: Any) -> Any:
-    """Return by what an array is known again: its content, or itself if it is large."""
+    """What an array is recognized by: its content, or a weak reference to it if it is large."""
     if array.nbytes <= _SMALL:
         return _content(array)
     return weakref.ref(array) if isinstance(array, jax.Array) else None
 
 
 def _is_marked(mark: Any, array: Any) -> bool:
+    """Whether an array is the one that a mark is of, or has the same content."""
     if is_traced(array):
         return False
     if array.nbytes <= _SMALL:

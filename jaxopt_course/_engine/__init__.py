@@ -1,9 +1,10 @@
 """The engine under what runs in batches: escapes, searches for stationary points, training.
 
-The members of a batch end at very different times, take hours, and machines fail. Its words:
+The runs of a batch end at very different times, a batch takes hours, and machines fail. Words:
 
     program  What runs do, a pytree of the arrays that they share: `begin(start)`, `step(state)`,
-             `row(state)`, each for all lanes at once (`Program`). Every wing has one.
+             `row(state)`, each for all lanes at once (`Program`). `escape`, `find` and `fit` each
+             have one.
     start    Where a run begins: a pytree; its key, if it has one, is a leaf.
     state    Where the runs in the lanes stand; a reason says of each why it has ended, or not.
     lane     A place in which one run after the other takes its steps, beside the others.

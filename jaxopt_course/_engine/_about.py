@@ -7,9 +7,14 @@ from typing import Any
 def check_about(
     folder: str | os.PathLike[str], what: str, stored: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
-    """Raise ValueError, naming the first that differs, unless `stored` has all that is `wanted`.
+    """Raise ValueError unless a checkpoint's description agrees with that of the batch.
 
-    Of two that are described entry by entry, that is of the same name, it is the first entry.
+    Args:
+        folder: The checkpoint's folder, for the message.
+        what: What is checkpointed, for the message: "batch".
+        stored: The checkpoint's description.
+        wanted: The batch's. Every name in it must have the same value in `stored`; of values that
+            are dictionaries the message names the first entry that differs.
     """
     for name, value in wanted.items():
         found = stored.get(name)

@@ -14,13 +14,13 @@ from jaxopt_course._engine._files import Stamp
 
 
 def write(path: Path, tree: Any) -> Stamp:
-    """Write the leaves of a tree to a file; its stamp is what `read` wants to see again."""
+    """Write the leaves of a tree to a file, and return the stamp by which `read` knows it."""
     arrays: dict[str, Any] = flatten(tree)
     return files.write(path, lambda file: np.savez(file, **arrays))
 
 
 def read(path: Path, stamp: Stamp) -> dict[str, np.ndarray]:
-    """Read what `flatten` made of the tree that was written.
+    """The leaves in a file, as `flatten` returned them of the tree that was written.
 
     Raises:
         Damaged: If the file is not the one of the stamp.
@@ -31,7 +31,7 @@ def read(path: Path, stamp: Stamp) -> dict[str, np.ndarray]:
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
-    """Return the leaves in order by path and dtype, on the host, keys as their data."""
+    """The leaves by a text of path and dtype, in order, on the host; keys as their data."""
     arrays = {}
     for path, leaf in jax.tree.leaves_with_path(tree):
         array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
@@ -45,7 +45,7 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
 
 
 def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
-    """Put what `flatten` returned back into the structure of `like`."""
+    """The tree of the structure of `like` whose leaves `flatten` returned."""
     leaves, treedef = jax.tree.flatten(like)
     read = [_restored(name, array) for name, array in arrays.items()]
     for i, (leaf, array) in enumerate(zip(leaves, read, strict=True)):
@@ -56,7 +56,10 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
 
 
 def by_name(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return what `flatten` returned of a dict; what lies deeper in it has the rest of its path."""
+    """The dictionary whose leaves `flatten` returned, without the structure of its values.
+
+    A value that is no array itself is again a dictionary, of its leaves by the rest of their paths.
+    """
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
         path, leaf = name.rpartition("|")[0], _restored(name, array)

@@ -44,7 +44,7 @@ class Batch:
     """Starts in memory, from which an engine takes."""
 
     def __init__(self, starts: Any) -> None:
-        """Bring them to the host, keys as their data."""
+        """Copy them to the host; keys are held as their data, and made keys again by `take`."""
         leaves, self._structure = jax.tree.flatten(starts)
         self._generators = [jax.random.key_impl(leaf) if is_key(leaf) else None for leaf in leaves]
         self._leaves = [
@@ -53,7 +53,7 @@ class Batch:
         self.runs = self._leaves[0].shape[0]
 
     def take(self, first: int, size: int) -> Any:
-        """Return `size` starts; behind the last stand copies of it."""
+        """The `size` starts from number `first` on; copies of the last one fill them up."""
         numbers = np.minimum(np.arange(first, first + size), self.runs - 1)
 
         def of(leaf: np.ndarray, generator: Any) -> Any:
@@ -63,12 +63,12 @@ class Batch:
         return jax.tree.unflatten(self._structure, map(of, self._leaves, self._generators))
 
     def digest(self) -> str:
-        """Return what tells these starts from all others."""
+        """A digest of these starts, by which a checkpoint knows them."""
         return digest_of((self._leaves, str(self._structure), str(self._generators)))
 
 
 def circumstances(device: jax.Device) -> dict[str, Any]:
-    """Return on what the bits of a run depend besides its program and start, as JSON."""
+    """What the bits of a run depend on besides its program and start, as JSON."""
     return {
         "format": _FORMAT,
         "versions": {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
@@ -78,7 +78,7 @@ def circumstances(device: jax.Device) -> dict[str, Any]:
 
 
 def said_of_key(key: jax.Array) -> str:
-    """Return what tells a key from others, for who reads an error."""
+    """The data of a key as text, for error messages."""
     return str(jax.random.key_data(key).tolist())
 
 
@@ -94,12 +94,12 @@ def local_devices(devices: Any) -> tuple[jax.Device, ...]:
 
 
 class Execution(NamedTuple):
-    """How a batch is executed, which is all the same to what its runs do.
+    """How a batch is executed. What its runs do does not depend on it, but for last bits (`lanes`).
 
     Attributes:
         devices: Devices among which the runs of this process are divided, by default all it has.
         lanes: How many runs a device takes through their steps together; None for what the caller
-            finds best. On it alone the last bits of a run depend.
+            finds best. The last bits of a run depend on it.
         checkpoint: Folder for checkpoints (of every process, on a disk of its own or a shared one),
             from the newest of which the batch continues; None for none.
         checkpoint_every: Seconds between checkpoints.
@@ -116,7 +116,7 @@ class Execution(NamedTuple):
 def checked_execution(
     devices: Any, lanes: Any, checkpoint: Any, checkpoint_every: Any, callback: Any
 ) -> Execution:
-    """Return how a batch is to be executed, having checked all that says so.
+    """The `Execution` of these arguments of `escape`, `find` and `fit`, which are checked.
 
     Raises:
         TypeError: for something of another type.
@@ -130,7 +130,7 @@ def checked_execution(
 
 
 def share(runs: int, process: int) -> range:
-    """Return the numbers of the runs that are the share of a process."""
+    """The numbers of the runs that one process of `jax.distributed` works on."""
     processes = jax.process_count()
     return range(process * runs // processes, (process + 1) * runs // processes)
 
@@ -144,11 +144,12 @@ def run(
 ) -> Rows:
     """Run a batch from starts in memory, in all processes together.
 
-    If any array is traced, all is done within the program that is traced.
+    If a surrounding transformation (`jit`, `vmap`, `grad`) traces any of the arrays, the batch
+    becomes a part of its program, without threads, checkpoints and callbacks.
 
     Args:
         program: What runs do.
-        starts: The runs being the first axis.
+        starts: Starts, a pytree with the runs as the first axis of every leaf.
         about: Returns what tells this batch from others with the same starts, as JSON.
         execution: How it is executed, checked.
 
@@ -198,11 +199,11 @@ def complete(
     """Work until every run has ended.
 
     Args:
-        engine: A fresh batch.
+        engine: A batch of which nothing is done yet.
         checkpoint: Folder for checkpoints, from the newest of which the batch continues.
         every: Seconds between checkpoints.
         about: Returns what must agree between a checkpoint and the batch.
-        always: Whether the end leaves a checkpoint even if it came at once.
+        always: Whether the end leaves a checkpoint even if the whole batch took but a moment.
         callback: Called with the progress.
 
     Returns:
@@ -237,7 +238,7 @@ def complete(
 
 
 def gather(rows: Rows, runs: int) -> Rows:
-    """Give every process the rows of all, each having had its `share` in order."""
+    """The rows of all processes, in order, of which each brings those of its `share`."""
     processes = jax.process_count()
     if processes == 1:
         return rows
@@ -258,7 +259,7 @@ def gather(rows: Rows, runs: int) -> Rows:
 
 @jax.jit
 def _run_inline(program: Program, starts: Any) -> Rows:
-    """Run within somebody's program: on its device, in one loop, without the host."""
+    """Run a batch within the program that a surrounding transformation traces, in one loop."""
     runs = jax.tree.leaves(starts)[0].shape[0]
     start = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
     queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))

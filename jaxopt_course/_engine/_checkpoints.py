@@ -5,10 +5,11 @@
 
 Every process of a distributed batch has its own folder and waits for nobody. While it works there
 it holds the folder's lock. A checkpoint's files are forced to the disk before its manifest is, and
-that before the last but one goes, so whatever happens at whatever moment leaves the one before.
+the manifest before the last checkpoint but one is removed: a process that is killed, at whatever
+moment, leaves a whole checkpoint behind.
 
 If the newest is damaged the one before is taken; runs whose results are damaged are computed again.
-Both is said in a warning. What goes against all this is one sentence that says what to do.
+A warning says so. What cannot be repaired that way is an error, whose message says what to do.
 """
 
 import contextlib
@@ -59,14 +60,14 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         """
         self._about, self.failed = about, False
         # The newest checkpoint that is good, and the rows that it stored but the engine still has.
-        # One attribute, lest Ctrl-C between two has rows stored twice or not at all.
+        # Both in one attribute: Ctrl-C between two assignments would store rows twice or never.
         self._state: tuple[Manifest | None, list[Rows] | None] = None, None
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             self.folder = stack.enter_context(own_folder(folder))
             _check_processes(self.folder)
             for path in self.folder.glob(f"*{files.TEMPORARY}"):
-                path.unlink(missing_ok=True)  # Of a process that was killed as it wrote.
+                path.unlink(missing_ok=True)  # A process was killed as it wrote this.
             self._open = stack.pop_all()
 
     @property
@@ -79,7 +80,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         self._open.close()
 
     def save(self, engine: Engine) -> None:
-        """Write where a batch stands that is not at work.
+        """Write a checkpoint of a batch whose crews are at rest.
 
         Raises:
             OSError: If that cannot be written; the message says where and what to do, and the
@@ -87,7 +88,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
             ValueError: At the end, if the stored runs are not those of the batch, each once.
         """
         before, stored = self._state
-        if engine.rows is stored:  # Ctrl-C came after they were stored.
+        if engine.rows is stored:  # Ctrl-C came between storing and forgetting them.
             engine.forget_rows()
         number = 1 + max(_manifest.numbers(self.folder), default=0)
         try:
@@ -106,7 +107,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                 path.unlink()
 
     def _write(self, engine: Engine, number: int, parts: tuple[Part, ...]) -> Manifest:
-        """Write a checkpoint after those that stored `parts`; this object stays what it was."""
+        """Write the files of a checkpoint that follows those that stored `parts`; `self` stays."""
         if engine.rows:
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *engine.rows)
             name = _manifest.ended_name(number)
@@ -132,7 +133,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
                 except Damaged as damage:
                     raise ValueError(_what_is_lost(self.folder, manifest, part, damage)) from damage
             seen.check(lost=0)
-        # Names of files that a manifest tells of must not come to the disk after it.
+        # Names of the files must reach the disk before the manifest that lists them.
         files.sync(self.folder)
         _manifest.write(self.folder, manifest)
         for path in (self.folder, self.folder.parent, self.folder.parent.parent):
@@ -140,7 +141,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         return manifest
 
     def _remove(self, number: int) -> None:
-        """Remove what there is of a checkpoint, its manifest first, to make room."""
+        """Remove the files of a half-written checkpoint, its manifest first."""
         names = (_manifest.manifest_name, _manifest.lanes_name, _manifest.ended_name)
         with contextlib.suppress(OSError):
             for name in names:
@@ -214,7 +215,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         return taken
 
     def _crews(self, engine: Engine, manifest: Manifest) -> list[Crew]:
-        """Return the crews of a checkpoint, which is good."""
+        """The crews of an undamaged checkpoint, with their lanes as they stood."""
         stored: Iterator[Lanes] = iter(())
         if manifest.lanes is not None:
             like = [engine.idle_lanes()] * sum(crew.under_way > 0 for crew in manifest.crews)
@@ -226,7 +227,7 @@ class RunCheckpoints(contextlib.AbstractContextManager):
         ]
 
     def _crews_of_lost_runs(self, engine: Engine, parts: tuple[Part, ...]) -> list[Crew]:
-        """Return crews that wait to compute what is neither stored nor in anybody's hands."""
+        """Crews for the runs that are lost: neither stored, nor in a crew, nor yet to be dealt."""
         first = engine.runs.start
         lost = np.ones(len(engine.runs), bool)
         lost[engine.next - first :] = False

@@ -46,8 +46,8 @@ def check_that_it_fits(
 
     Args:
         needed: What it needs in bytes, None if that is not known.
-        lanes: Over how many lanes it runs.
-        device: Where.
+        lanes: How many lanes it has.
+        device: The device that it runs on.
         free: Free memory in bytes; by default asked of the device.
 
     Raises:
@@ -105,12 +105,13 @@ class CompiledLoop:
     """
 
     def __init__(self, program: Program, starts: Any, *, long_steps: bool) -> None:
-        """Trace nothing yet.
+        """Settle the sizes; nothing is traced before the first call.
 
         Args:
             program: What runs do.
-            starts: Those of any runs, the runs being the first axis.
-            long_steps: Whether no more runs are to wait, or to be returned, than there are lanes.
+            starts: Starts of any runs, which show the shapes; the runs are the first axis.
+            long_steps: Whether a step takes long: then the queue, and the rows returned by a call,
+                have room for no more runs than there are lanes.
         """
         self.program = program
         self._start = jax.tree.map(
@@ -127,7 +128,7 @@ class CompiledLoop:
         return idle_lanes(self.program, self._start)
 
     def no_rows(self) -> dict[str, Any]:
-        """Return what is kept of no runs at all."""
+        """Rows of no runs: of the right structure, with 0 along the first axis."""
         lanes, queue = self._shapes(None)
         _, _, ended = self._compiled.eval_shape(self.program, lanes, queue, **_CONTROL)
         return jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), ended.rows)
@@ -135,18 +136,18 @@ class CompiledLoop:
     def __call__(
         self, program: Program, lanes: Lanes, queue: Queue, *, budget: int, more: bool
     ) -> tuple[Lanes, jax.Array, Ended]:
-        """Let the lanes, which are given away, step on the device where all lies; see `advance`."""
+        """Call `advance` on the device where the arrays are; `lanes` are donated."""
         control = {"budget": np.int32(budget), "more": np.bool_(more)}
         (device,) = queue.size.devices()
         with self._traced_for(device):
             return self._compiled(program, lanes, queue, **control)
 
     def _traced_for(self, device: jax.Device) -> Any:
-        """Return the context of what runs on a device; threads do not have that of the caller."""
+        """The context in which to trace for a device; a thread does not inherit the caller's."""
         return traced_for(self._chosen or device.platform)
 
     def _shapes(self, device: jax.Device | None) -> tuple[Lanes, Queue]:
-        """Return lanes and queue on a device, as far as shapes go."""
+        """Shapes of lanes and queue, placed on a device."""
         starts = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.size, *leaf.shape), leaf.dtype), self._start
         )
@@ -155,7 +156,7 @@ class CompiledLoop:
         return _on(device, (idle_shapes(self.program, self._start), queue))
 
     def needs(self, device: jax.Device) -> Needs:
-        """Return what it needs on a device; compiled here, it is not compiled again when called."""
+        """What the loop needs on a device. It is compiled for this, and not again when called."""
         arguments = (_on(device, self.program), *self._shapes(device))
         leaves, structure = jax.tree.flatten(arguments)
         with self._traced_for(device):
@@ -167,8 +168,9 @@ _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
 
 @functools.lru_cache(maxsize=_KEPT)
 def _compiled(structure: Any, room: int) -> Any:
-    """Return the compiled loop of all programs of this structure, which is to be equal."""
-    del structure  # What is forgotten of this goes with everything that was compiled for it.
+    """The jitted loop of all programs of one structure (static parts included)."""
+    # The structure is the cache's key alone: with its entry go all programs compiled for it.
+    del structure
     return jax.jit(functools.partial(advance, room=room), donate_argnums=1)
 
 
@@ -190,11 +192,11 @@ def _needs(compiled: Any, structure: Any, leaves: tuple[Any, ...]) -> Needs:
 
 
 def _on(device: jax.Device | None, tree: Any) -> Any:
-    """Return the shapes of arrays as they will be on a device."""
+    """The shapes of arrays, placed on a device; None for no place in particular."""
     place = None if device is None else jax.sharding.SingleDeviceSharding(device)
 
     def shape(leaf: Any) -> jax.ShapeDtypeStruct:
-        # A type or place not quite that of the array would have the program compiled twice.
+        # Another weak type or sharding than the array's own would be another program.
         weak = getattr(leaf, "weak_type", False)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place, weak_type=weak)
 

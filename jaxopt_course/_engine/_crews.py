@@ -1,10 +1,10 @@
-"""What drives the lanes: a thread a device, results as they come, interruption and return.
+"""What drives the lanes: a thread a device, results as they come, stopping and going on.
 
 The runs are numbered. A *crew* is one device's lanes with the block of runs dealt to it; when its
 block is through it is dealt the next. Between two calls of the compiled loop (a quarter of a second
 or so) a crew hands over the runs that have ended, and can be stopped. Stopped crews, the number of
-the next run to deal and the results so far are all there is to save: whoever takes the crews up
-again, on as many devices as there are then, computes what would have been computed.
+the next run to deal and the results so far are all there is to save. Taken up again, on as many
+devices as there are then, they lead to the same results.
 
 Callbacks are called in the main thread, where Ctrl-C and signal handlers act and where notebooks
 draw. A crew that has something to report waits until it was taken: what was seen is in step with
@@ -72,14 +72,15 @@ class Crew:
 
 
 class Listener:
-    """A callback, if there is one; once it has raised it is not called again."""
+    """A callback or None; one that has raised is not called again."""
 
     def __init__(self, callback: Callable[..., Any] | None) -> None:
-        """Call nothing yet."""
+        """Take the callback."""
         self._callback = callback
 
     def tell(self, *news: Any) -> None:
-        """Call it."""
+        """Call the callback, if there is one."""
+        # It is put back only if it returns.
         callback, self._callback = self._callback, None
         if callback is not None:
             callback(*news)
@@ -87,10 +88,10 @@ class Listener:
 
 
 class Reports:
-    """From the crews to the main thread."""
+    """What crews, in their threads, report to the main thread."""
 
     def __init__(self) -> None:
-        """Nothing is reported yet."""
+        """Open an empty queue of reports."""
         self._waiting: SimpleQueue[tuple[Any, threading.Event] | None] = SimpleQueue()
         self._closed = threading.Event()
 
@@ -106,7 +107,7 @@ class Reports:
         self._waiting.put(None)
 
     def close(self) -> None:
-        """Let no crew wait any more."""
+        """Release the crews that wait, now and later: nobody takes reports any more."""
         self._closed.set()
 
     def take(self, timeout: float | None) -> Iterator[Any]:
@@ -152,10 +153,11 @@ class Engine:
 
         Args:
             program: What runs do.
-            source: Of starts.
-            runs: Their numbers.
-            devices: Among which they are divided.
-            at_leisure: Whether nobody wants control back soon after the start.
+            source: Where starts come from.
+            runs: Numbers of the runs.
+            devices: Devices among which they are divided.
+            at_leisure: Whether nothing listens and nothing is saved meanwhile. Then control need
+                not come back soon, and one device works without a thread of its own.
             long_steps: Whether a step takes long and a start much memory: then control comes back
                 after the first step, and no more runs wait at a device than it has lanes.
             observe: Called after every step with a crew's lanes and the rows of the runs that left
@@ -203,7 +205,7 @@ class Engine:
         return self.ended + in_hand + self.runs.stop - self.next == len(self.runs)
 
     def forget_rows(self) -> None:
-        """Forget what is kept of the runs that have ended, because it lies elsewhere."""
+        """Forget the rows, which are stored elsewhere."""
         self.rows, self._bytes = [], 0
 
     def idle_lanes(self) -> Lanes:
@@ -211,7 +213,7 @@ class Engine:
         return self._loop.idle_lanes()
 
     def no_rows(self) -> Rows:
-        """Return what is kept of no runs at all."""
+        """Rows of no runs, see `CompiledLoop.no_rows`."""
         return self._loop.no_rows()
 
     def work(
@@ -222,18 +224,22 @@ class Engine:
         stop: Callable[[], bool] = bool,
         callback: Callable[..., Any] | None = None,
     ) -> None:
-        """Work until all runs have ended, `seconds` have passed, `most_bytes` are kept or `stop`.
+        """Work until all runs have ended, or there is a reason to return before.
 
-        The callback gets the progress a few times a second; where steps are observed, with what was
-        observed after every step, or with None.
+        An exception in the main thread, as Ctrl-C or a signal handler raise it, leaves the crews in
+        order: they can be saved, and `work` may be called again.
 
-        What interrupts this (an exception in the main thread, as of Ctrl-C or of a signal handler)
-        leaves the crews in order: they can be saved, and `work` may be called again.
+        Args:
+            seconds: Return after so many,
+            most_bytes: or once the rows have so many,
+            stop: or once this returns True.
+            callback: Gets the progress a few times a second. Where the engine has an `observe`, it
+                gets two arguments: the progress, and what was observed after a step or None.
         """
         until, before = time.monotonic() + seconds, self._lane_steps
 
         def enough() -> bool:
-            # However little time there is, something is to be done in it.
+            # However little time there is, one step is taken.
             late = self._lane_steps > before and time.monotonic() >= until
             return late or self._bytes >= most_bytes or stop() or self._stop.is_set()
 
@@ -242,7 +248,7 @@ class Engine:
         devices = self._devices_at_work()
         self._at_work = len(devices)
         if self._at_leisure and len(devices) == 1:
-            # Nobody is told anything, and what an exception interrupts nobody takes up again.
+            # No thread: nobody is told anything, and nobody takes up what an exception interrupts.
             self._labour(devices[0], resting, enough)
             self.crews += resting
             return
@@ -278,7 +284,7 @@ class Engine:
                     listener.tell(self.progress, observed)
 
     def _labour(self, device: jax.Device, resting: list[Crew], enough: Callable[[], bool]) -> None:
-        """Employ one crew after the other on a device."""
+        """Work with one crew after the other on a device: those at rest, then new ones."""
         while not enough() and (crew := self._next_crew(resting, device)) is not None:
             self._employ(crew, device, enough)
 
@@ -330,7 +336,8 @@ class Engine:
             if self._observe is not None:
                 if int(ended.steps):
                     self._reports.hand_in(self._observe(crew.lanes, rows))
-            elif int(ended.steps) >= budget:  # It was compiled before, to see what it needs.
+            elif int(ended.steps) >= budget:
+                # The time is that of the steps alone: `needs` has compiled the loop before.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
 
@@ -345,18 +352,19 @@ class Engine:
         return dealt
 
     def _queue(self, waiting: range, device: jax.Device) -> Queue:
+        """The queue of these runs, on a device."""
         starts = self._source(waiting.start, self._loop.size)
         numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
         return Queue(*jax.device_put((starts, *numbers), device))
 
     def _keep(self, ended: Ended) -> Rows:
-        """Keep the runs that have ended; return what is kept of them."""
+        """Bring the rows of ended runs to the host, count them in, and return them."""
         count = int(ended.count)
 
         def copy(leaf: jax.Array) -> np.ndarray:
-            if not count:  # Often, and then nothing needs to come from the device.
+            if not count:  # Often so, and then nothing is copied from the device.
                 return np.zeros((0, *leaf.shape[1:]), leaf.dtype)
-            # All of it, then what counts: a slice on the device is compiled for every count.
+            # Cut on the host: on the device a slice would be compiled for every count.
             return np.asarray(leaf)[:count].copy()
 
         rows = jax.tree.map(copy, ended.rows)
@@ -371,7 +379,7 @@ class Engine:
 
 
 def concatenate(rows: Iterable[Rows]) -> Rows:
-    """Join what was kept of runs, in the order of their numbers, which are dropped."""
+    """Rows of all these runs, ordered by the runs' numbers, without the numbers."""
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
     order = np.argsort(joined.pop("run"))
     return jax.tree.map(lambda leaf: leaf[order], joined)

@@ -19,7 +19,7 @@ TEMPORARY = ".tmp"
 
 
 class Stamp(NamedTuple):
-    """By which a file is known.
+    """What tells an intact file from a damaged one, and from others.
 
     Attributes:
         bytes: Its length.
@@ -39,13 +39,13 @@ class Damaged(Exception):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        """Note both."""
+        """Compose the message."""
         super().__init__(f"{path.name} {reason}")
         self.path, self.reason = path, reason
 
 
 def write(path: Path, dump: Callable[[BinaryIO], Any]) -> Stamp:
-    """A new file on the disk, for good once its folder is `sync`ed.
+    """Write a new file to the disk. Its name is safe there once its folder is `sync`ed.
 
     Args:
         path: Its name.

@@ -25,10 +25,10 @@ _PROBE_BYTES = 4096
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder that nobody else has, made if it is not there, in which one can write.
+    """A block in which no other process has a folder, which can be written to.
 
-    What was made for the block and is empty after it goes: a folder is left only with something in
-    it.
+    The folder, and those above it, are made if they are not there; those that are empty after the
+    block are removed again.
 
     Args:
         folder: The folder.
@@ -64,7 +64,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[Path]:
             raise unwritable(folder, error) from error
         yield folder
     finally:
-        # While the lock is still held: whoever opened the file meanwhile sees that it has gone.
+        # Removed before the lock is released: `_acquire` of another process sees that it has gone.
         with contextlib.suppress(OSError):
             (folder / _NAME).unlink()
         os.close(file)
@@ -72,12 +72,12 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def unwritable(folder: Path, error: OSError) -> OSError:
-    """What is said of a folder in which nothing can be written: an error of the same kind."""
+    """An error of the same kind that names the folder and says what to do."""
     reason = error.strerror or str(error)
     remedy = "make it writable, or give another folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "make room and give the same call again, which goes on from what is stored"
-    # Of an errno, OSError makes the subclass that belongs to it.
+    # OSError makes the subclass that belongs to the errno.
     return OSError(error.errno, f"{folder} cannot be written to ({reason}): {remedy}")
 
 
@@ -104,6 +104,7 @@ def _acquire(folder: Path) -> int:
 
 
 def _lock(file: int, folder: Path) -> None:
+    """Lock an open file, or raise BlockingIOError; warn where the system has no locks."""
     unsupported: str | None = "this system has no flock"
     if fcntl is not None:
         try:
@@ -136,12 +137,12 @@ def _write_holder(file: int) -> None:
 
 
 def _holder(file: int) -> str:
-    # Empty for the moment between the other's lock and its note.
+    # The file is empty for the moment between another's locking it and writing into it.
     return os.pread(file, 1000, 0).decode(errors="replace") or "another process"
 
 
 def _probe(folder: Path) -> None:
-    """Raise OSError now rather than after the work if the disk takes nothing."""
+    """Raise OSError, now rather than after the work, if nothing can be written."""
     path = folder / f"{_NAME}.tmp"
     try:
         with open(path, "wb") as file:

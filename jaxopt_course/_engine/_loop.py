@@ -1,8 +1,8 @@
 """The compiled loop under the engine: lanes that step together and are refilled.
 
 How long runs take is heavy-tailed: most of a batch end long before the last. So a run that has
-ended leaves its lane, and the next of the queue takes it over, within the compiled loop, whenever
-more than a sixteenth of the lanes are free.
+ended leaves its lane, and the next of the queue takes the lane over. That happens within the
+compiled loop, whenever more than a sixteenth of the lanes are free.
 """
 
 import functools
@@ -39,9 +39,9 @@ class Program(Protocol):
         lanes: How many runs take their steps together.
         axis: The axis of the lanes in states and starts, 0 or -1.
         in_blocks: Whether no lane is refilled before all runs in the lanes have ended.
-        is_quick: Whether a step takes no longer than to look, on the host, whether a lane has
-            ended. On an accelerator several are then taken between two looks; runs that have
-            ended stand still.
+        is_quick: Whether a step takes no longer than to test whether any lane has ended. On an
+            accelerator several steps are then taken between two tests; runs that have ended stand
+            still.
     """
 
     @property
@@ -160,7 +160,7 @@ def _zeros(shape: jax.ShapeDtypeStruct) -> Any:
 
 @functools.lru_cache
 def key_layout(dtype: Any) -> tuple[jax.ShapeDtypeStruct, Any]:
-    """Return what the data of a key look like, and of which generator the key is."""
+    """Shape and dtype of the data of a key of this dtype, and the generator that it is of."""
     generators: list[Any] = []
 
     def look(key: jax.Array) -> jax.Array:
@@ -190,21 +190,22 @@ def advance(
     budget: chex.Numeric,
     more: chex.Numeric,
 ) -> tuple[Lanes, jax.Array, Ended]:
-    """Let the lanes step until they want something from the caller.
+    """Let the lanes step, and refill them from the queue, until the caller has something to do.
 
     Args:
-        program: What they do.
+        program: What runs do.
         lanes: Where the lanes stand.
-        queue: Who waits.
+        queue: The runs that wait.
         room: How many runs that have ended can be returned, at least as many as there are lanes.
         budget: Steps after which to return in any case; some may be taken in addition.
-        more: Whether there are more runs than the queue holds. If so, this returns as soon as lanes
-            ask in vain; if not, when all runs have ended.
+        more: Whether there are more runs than the queue holds. If so, this returns as soon as a
+            lane is free and the queue empty; if not, when all runs have ended.
 
     Returns:
         The lanes, the place in the queue whose turn it is, and the runs that have ended.
     """
     crowd = Crowd(program, queue)
+    # So many lanes may be free before they are refilled.
     patience = program.lanes - 1 if program.in_blocks else program.lanes // _WAITING
     several, at_a_time = rhythm() if program.is_quick else (1, 1)
     every_lane = jax.eval_shape(crowd.rows, lanes)
@@ -234,7 +235,7 @@ def advance(
 
     def turn(carry: tuple[Lanes, jax.Array, Ended]) -> tuple[Lanes, jax.Array, Ended]:
         lanes, head, ended = carry
-        # With nobody to follow, a lane waits for the last that runs.
+        # With an empty queue, free lanes wait for the last run to end.
         patient = jnp.where((head < queue.size) | more, patience, program.lanes - 1)
         lanes, taken, _ = jax.lax.while_loop(may_go_on, step, (lanes, ended.steps, patient))
         ended = ended._replace(steps=taken)
@@ -253,7 +254,7 @@ def advance(
 
 
 class Crowd:
-    """The lanes, what they do and who follows."""
+    """What the lanes do together and the runs that wait: `advance` in parts."""
 
     def __init__(self, program: Program, queue: Queue) -> None:
         self.program, self.queue = program, queue
@@ -264,7 +265,7 @@ class Crowd:
         return lanes._replace(state=state, reason=reason)
 
     def rows(self, lanes: Lanes) -> dict[str, Any]:
-        """Return what is kept of every run, with the lanes as the first axis."""
+        """The rows of all runs, ended or not, with the lanes as the first axis."""
         axis = self.program.axis
         kept = self.program.row(lanes.state, lanes.reason)
         return {"run": lanes.run} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), kept)
@@ -273,7 +274,7 @@ class Crowd:
         self, lanes: Lanes, head: jax.Array, ended: Ended
     ) -> tuple[Lanes, jax.Array, Ended]:
         """Write down the runs that have ended, and give their lanes to the next of the queue."""
-        # The lanes in the order in which they are attended to: ended runs, no run, running ones.
+        # Lanes in order: those whose runs have ended, those without a run, those that run.
         group = jnp.where(lanes.reason == RUNNING, 2, jnp.where(lanes.reason == IDLE, 1, 0))
         number = jnp.arange(self.program.lanes, dtype=jnp.int32)
         _, order = jax.lax.sort((group.astype(jnp.int32), number), num_keys=1, is_stable=True)
@@ -283,10 +284,10 @@ class Crowd:
         return lanes, head, ended
 
     def _retire(self, lanes: Lanes, order: jax.Array, ended: Ended) -> Ended:
-        """Write the runs that have ended behind those that had before; they come first."""
+        """Append the rows of the lanes, in this order, to those of runs that ended before."""
 
         def append(rows: jax.Array, new: jax.Array) -> jax.Array:
-            # Behind the ended ones comes what the next to be written overwrites.
+            # The rows of lanes that still run come last, and the next call overwrites them.
             return jax.lax.dynamic_update_slice_in_dim(
                 rows, jnp.take(new, order, axis=0, mode="clip"), ended.count, axis=0
             )
@@ -309,7 +310,7 @@ class Crowd:
 
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
             if self.program.in_blocks:
-                return new  # All are free, and states may be large.
+                return new  # All lanes are free: no need to copy states, which may be large.
             shape = [1] * old.ndim
             shape[axis] = -1
             return jnp.where(filled.reshape(shape), new, old)

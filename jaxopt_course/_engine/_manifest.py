@@ -1,4 +1,4 @@
-"""What a checkpoint says: of which batch it is, who waits, and which files belong to it.
+"""The manifest of a checkpoint: which batch it is of, which runs wait, which files belong to it.
 
     checkpoint-7.json   the manifest, written last: without it the files beside it count for nothing
     lanes-7.npz         where the lanes stood at checkpoint 7
@@ -105,7 +105,10 @@ def numbers(folder: Path) -> list[int]:
 
 
 def strays(folder: Path, manifests: list[Manifest]) -> Iterator[Path]:
-    """Files of checkpoints that belong to none of these, or are half written; manifests first."""
+    """Files of checkpoints that none of these manifests lists, half-written ones included.
+
+    Manifests come first: a checkpoint that has lost its manifest counts for nothing.
+    """
     kept = {manifest_name(manifest.number) for manifest in manifests}
     kept.update(*(manifest.files for manifest in manifests))
     for path in sorted(folder.iterdir()):  # "checkpoint", "ended", "lanes"
@@ -171,7 +174,7 @@ def newest(folder: Path) -> tuple[Manifest | None, list[Damaged]]:
                 damages.append(damage)
         if all(damage.path.exists() for damage in damages):
             return None, damages
-        # Whoever works in the folder has written newer ones since it was listed.
+        # One has gone since the folder was listed, so its owner has written a newer one.
     return None, damages
 
 

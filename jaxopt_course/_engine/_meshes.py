@@ -1,9 +1,10 @@
 """Batches within `jax.set_mesh`: they are divided among devices by the engine, not by the mesh.
 
-A program that is called within a mesh is one of all its devices, and the engine's are of one device
-each. So a batch steps out of the mesh while it works: its arrays go through the host as ever, and
-what comes back is placed as the starts were. Within somebody's program there is no stepping out;
-where the axes are explicit, they are left to the compiler inside, as its own are.
+A program that is called within a mesh runs on all its devices, while each of the engine's runs on
+one. So a batch leaves the mesh while it works: its arrays go through the host as ever, and results
+are placed as the starts were. Where a surrounding transformation traces the call, the batch is part
+of its program and cannot leave; then explicit axes of the mesh are made automatic inside, so that
+the compiler places what is computed there.
 """
 
 import functools
@@ -19,14 +20,11 @@ from jaxopt_course._checks import is_key, is_traced
 
 
 def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function that executes a batch be called within any mesh.
+    """A decorator: a function that executes a batch may be called within any mesh.
 
     Args:
-        function: Its arrays may be sharded on the mesh. What its results have for every run is
-            then sharded by runs as the arrays with this many rows are, if they all are alike.
-
-    Returns:
-        The function, as it is without a mesh.
+        function: The function. Its arrays may be sharded on the mesh; a result with as many rows as
+            they have is then sharded like them, if they are all sharded alike.
     """
 
     @functools.wraps(function)
@@ -47,7 +45,7 @@ def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
             return _placed_by_runs(result, leaves)
         if AxisType.Explicit not in mesh.axis_types:
             return call(leaves)
-        # Only arrays pass this border as arguments.
+        # `auto_axes` takes arrays alone.
         numbers = [number for number, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
         def inside(arrays: list[jax.Array]) -> Any:
@@ -64,7 +62,7 @@ def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_off_the_mesh(program: Any) -> None:
-    """Raise ValueError if a program that is to run on one device holds data sharded explicitly."""
+    """Raise ValueError if a program holds data sharded explicitly: it is to run on one device."""
     for leaf in jax.tree.leaves(program):
         if isinstance(leaf, jax.Array) and any(jax.typeof(leaf).sharding.spec):
             raise ValueError(
@@ -75,7 +73,7 @@ def check_off_the_mesh(program: Any) -> None:
 
 
 def _off_the_mesh(leaf: Any) -> Any:
-    """Bring an array that lies on several devices to the host, from where the engine takes it."""
+    """The array on the host if it lies on several devices, else as it is."""
     if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
         return leaf
     if is_key(leaf):
@@ -85,7 +83,7 @@ def _off_the_mesh(leaf: Any) -> Any:
 
 
 def _placed_by_runs(result: Any, leaves: list[Any]) -> Any:
-    """Shard what there is of every run as the starts and keys are, if they are sharded by runs."""
+    """Results, those with a row for every run sharded as starts and keys are, if by runs."""
     by_rows: dict[int, set[NamedSharding]] = {}
     for leaf in leaves:
         if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding):
@@ -94,7 +92,7 @@ def _placed_by_runs(result: Any, leaves: list[Any]) -> Any:
                 sharding = NamedSharding(leaf.sharding.mesh, PartitionSpec(spec[0]))
                 by_rows.setdefault(leaf.shape[0], set()).add(sharding)
 
-    # Data may be sharded, too, by their examples: how many rows there are tells runs from those.
+    # Data may be sharded by examples: a result is placed like arrays with as many rows as it has.
     def place(leaf: Any) -> Any:
         rows = leaf.shape[0] if isinstance(leaf, jax.Array) and leaf.ndim else None
         shardings = by_rows.get(rows, set()) if rows is not None else set()

@@ -3,8 +3,8 @@
 While something with checkpoints runs, a training or a batch of escapes, the signal ends it soon by
 `Preempted`: at once as long as nothing was computed, later with a checkpoint. Uncaught, that ends
 the process with the exit status 75, which sysexits calls EX_TEMPFAIL: a temporary failure, try
-again later. Whoever started it can tell so that the same command is to be given once more, and goes
-on bit for bit where this one stopped.
+again later. By the status, whoever started the process knows to give the same command once more,
+which goes on bit for bit where this one stopped.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Preempted(SystemExit):
 
 
 class _Watch:
-    """A handler of SIGTERM: it ends the program at once, or notes the signal while that waits."""
+    """A handler of SIGTERM: raises `Preempted`, or notes the signal while that is deferred."""
 
     def __init__(self) -> None:
         self.came = threading.Event()
@@ -60,7 +60,7 @@ def watched() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if watch.came.is_set():  # What it raised in a destructor, say, was lost.
+    if watch.came.is_set():  # An exception raised within a destructor, say, is lost.
         raise Preempted
 
 

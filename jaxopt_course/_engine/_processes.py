@@ -5,7 +5,8 @@ _WEEK = 7 * 24 * 3600 * 1000
 
 
 def wait_for_all(name: str) -> None:
-    """Wait until every process is here: collectives give up on one that is half a minute late."""
-    from orbax.checkpoint import multihost  # It takes long to import, and is seldom needed.
+    """Wait until every process is here; collectives give up on one half a minute late."""
+    # Imported here: it takes long, and is seldom needed.
+    from orbax.checkpoint import multihost
 
     multihost.get_barrier_sync_fn()(key=name, timeout_ms=_WEEK)

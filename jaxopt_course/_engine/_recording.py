@@ -1,8 +1,8 @@
 """A program that records another: what it observes of every run, every so many steps.
 
-Its lanes are refilled all at once, so that all of them write their entries in one place. Between
-two entries the last one is written again, in place: to write under a condition would copy the
-record.
+Its lanes are refilled all at once, so that all of them write an entry at the same step, into the
+same row of the record. At steps between two entries the next row is written with what it holds: a
+write under a condition would copy the whole record.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -15,14 +15,14 @@ from jaxopt_course._engine._loop import RUNNING, Program
 
 
 class Observe(Protocol):
-    """What is recorded of every lane, a pytree; all that it returns has the program's axis."""
+    """What is recorded of every lane: a pytree that is called. Results have the program's axis."""
 
     def begin(self, program: Any, state: Any) -> Any:
         """Return what is remembered before the first entry."""
         ...
 
     def __call__(self, program: Any, state: Any, memory: Any) -> tuple[dict[str, Any], Any]:
-        """Return an entry, and what is remembered then."""
+        """Return an entry, and what is remembered after it."""
         ...
 
 
@@ -45,10 +45,10 @@ class Recorded(NamedTuple):
 
 @flax.struct.dataclass
 class Recorder:
-    """Records a program.
+    """A program that takes the steps of another and records its runs.
 
     Attributes:
-        program: It.
+        program: The program that is recorded.
         observe: What is recorded.
         every: Steps from entry to entry.
         entries: How many entries a record has.
@@ -90,7 +90,7 @@ class Recorder:
         """Take a step; write an entry where one is due, or where the last run has ended."""
         state, reason = self.program.step(recorded.state, reason)
         clock = recorded.clock + 1
-        # Where all have ended before its time, the entry says how they ended.
+        # Where all runs end between two entries, the next entry shows how they ended.
         row = -(-clock[0] // self.every)
         due = (clock[0] % self.every == 0) | jnp.all(reason != RUNNING)
         entry, memory = jax.lax.cond(
@@ -105,9 +105,9 @@ class Recorder:
         return Recorded(state, clock, self._write(recorded.record, entry, row), memory), reason
 
     def row(self, recorded: Recorded, reason: jax.Array) -> dict[str, Any]:
-        """Return what is kept of every run, the record among it."""
+        """Return what the recorded program keeps of every run, and the record."""
         written = -(-recorded.clock[0] // self.every)
-        # The last entry repeats where all runs had ended before.
+        # Rows that were never written repeat the last entry.
         entries = jnp.minimum(jnp.arange(self.entries), written)
 
         def chosen(record: jax.Array) -> jax.Array:
@@ -117,9 +117,9 @@ class Recorder:
         return self.program.row(recorded.state, reason) | {"record": record}
 
     def _observe(self, state: Any, memory: Any, reason: jax.Array) -> tuple[dict[str, Any], Any]:
-        """Observe all lanes; what is remembered of a run stays as it was once it has ended.
+        """Observe all lanes, and keep what is remembered of runs that have ended as it was.
 
-        So later entries repeat its last one to the bit, however long the neighbours go on.
+        So later entries of an ended run repeat its last one to the bit.
         """
         entry, new = self.observe(self.program, state, memory)
 

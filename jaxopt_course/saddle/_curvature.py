@@ -11,11 +11,10 @@ method `curvature(x)`, as `GaussNewton` in `_objectives.py` has, names another m
 computed at the highest matrix-multiplication precision, in the dtype of the parameters, float32 at
 least.
 
-The linear algebra is this package's own (`_krylov`). matfree 0.6.3, lineax and
-`jax.experimental.sparse.linalg.lobpcg_standard` were tried first: matfree's Lanczos gives Ritz
-values -17.9 to 21.9 for twice the identity and NaN for the zero operator, has no restarts and no
-residuals; LOBPCG gives NaN on operators of low rank; lineax solves systems but has no eigenvalues,
-and fails inside `shard_map`.
+The linear algebra is this package's own (`_krylov`), since others' does not serve: the Lanczos
+method of matfree 0.6.3 gives Ritz values -17.9 to 21.9 for twice the identity and NaN for the zero
+operator, and has neither restarts nor residuals; `jax.experimental.sparse.linalg.lobpcg_standard`
+gives NaN on operators of low rank; lineax solves systems but has no eigenvalues.
 
 Pearlmutter (1994), https://doi.org/10.1162/neco.1994.6.1.147; Wu and Simon (2000),
 https://doi.org/10.1137/S0895479898334605.

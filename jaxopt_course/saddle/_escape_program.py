@@ -67,7 +67,7 @@ class Stop(enum.IntEnum):
 
 
 class Limits(NamedTuple):
-    """When a run has arrived; None where that does not end it."""
+    """Numbers at which a run ends, see `Stop`; None where it does not end for that reason."""
 
     target_value: chex.Numeric | None
     epsilon: chex.Numeric | None
@@ -91,11 +91,11 @@ class Standing(NamedTuple):
 
     Attributes:
         key: The run's key, None where the rule asks for none.
-        params: Its parameters,
-        state: optimizer state,
-        value: value, None where nothing asks for it,
-        grads: gradient
-        gradient_norm: and its norm.
+        params: Its parameters.
+        state: The optimizer's state.
+        value: The objective there; None where the rule does not look at it.
+        grads: Its gradient.
+        gradient_norm: The gradient's norm.
         steps: Steps it has taken, int32.
     """
 
@@ -171,6 +171,7 @@ def trace_rule(
         start: Where a run starts: shapes of the parameters, a key or None.
         judge_at: From its state and parameters to those at which a run is reported.
     """
+    # Noted is whether the optimizer evaluates the objective: what it holds does not say that one.
     calls: list[Any] = []
 
     def value_fn(params: Any) -> jax.Array:
@@ -194,7 +195,6 @@ def trace_rule(
     of_key = None if key is None else shape_of(key)
     traced = trace("optimizer", init, of_key, params, known=held)
     state = traced.result()
-    # What the optimizer holds does not say what the objective computes.
     moved = trace(
         "optimizer",
         update,
@@ -214,14 +214,14 @@ def trace_rule(
 
 @flax.struct.dataclass
 class EscapeProgram:
-    """What lanes do, whose axis is `axis`.
+    """What runs do under `escape`: a `Program`.
 
     Attributes:
         fun: The objective.
-        wide: The same of parameters in the precision in which curvature is computed.
+        wide: The objective, of parameters in the precision in which curvature is computed.
         rule: The optimizer.
-        limits: When a run has arrived,
-        max_steps: or is given up, int32.
+        limits: Numbers at which a run ends.
+        max_steps: Steps after which it is given up, int32.
         lanes: How many runs take their steps together.
         axis: The axis of the lanes.
     """
@@ -237,7 +237,7 @@ class EscapeProgram:
 
     @property
     def is_quick(self) -> bool:
-        """Whether a step takes no longer than to look at its outcome: it moves little memory."""
+        """Whether a step takes no longer than to test how it ended: it moves little memory."""
         parts = (self.fun, self.rule.update)
         one = max(part.largest_array() for part in parts)
         return self.axis == -1 and self.lanes * one <= _QUICK_BYTES
@@ -289,9 +289,11 @@ class EscapeProgram:
         return self.over_lanes(partial(min_eigenvalue, self.wide))(params)
 
     def over_lanes(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        """Map a function of one run over the lanes."""
         return jax.vmap(fun, in_axes=self.axis, out_axes=self.axis)
 
     def _evaluate(self, params: Any) -> tuple[jax.Array, Any, jax.Array]:
+        """Return value, gradient and gradient norm in every lane."""
         value, pull_back = jax.vjp(self.values, params)
         (grads,) = pull_back(jnp.ones_like(value))
         return value, grads, self.over_lanes(global_norm)(grads)
@@ -310,16 +312,15 @@ class EscapeProgram:
     ) -> tuple[Any, optax.OptState]:
         """Take one run's step, or none if it has ended."""
         running = reason == RUNNING
-        # The lane of an ended run goes on, in vain. An infinite gradient is never "small", so it
-        # asks for nothing that a rule does at small gradients, and that would cost everyone time.
+        # A lane whose run has ended computes along. With an infinite gradient it never asks for
+        # what a rule does at small ones (noise, an eigenvector), which would cost all lanes time.
         grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
-        if value is None:  # Nobody looks.
+        if value is None:  # The rule does not look at it.
             value = jnp.full((), jnp.nan, self.fun.result().dtype)
         updates, new = self.rule.update(key, grads, state, params, value)
         moved = optax.apply_updates(params, updates)
-        if (
-            self.rule.judged is not None
-        ):  # Whoever reads the state at the end wants that of the end.
+        if self.rule.judged is not None:
+            # `row` takes the point to be judged from the state: it must be that of the run's end.
             new = jax.tree.map(partial(jnp.where, running), new, state)
         return jax.tree.map(partial(jnp.where, running), moved, params), new
 
@@ -346,7 +347,7 @@ class EscapeProgram:
             reason = jnp.where(arrived, Stop.SECOND_ORDER_STATIONARY, reason)
         if limits.target_value is not None:
             reason = jnp.where(running & (value <= limits.target_value), Stop.TARGET_VALUE, reason)
-        # The gradient tells: to look at the value too would take as long as the rest of the step.
+        # By the gradient alone: computing the value, too, would take as long as the rest of a step.
         return jnp.where(running & ~jnp.isfinite(gradient_norm), Stop.DIVERGED, reason)
 
 
@@ -367,8 +368,8 @@ def trace_program(
         fun: The objective.
         optimizer: The optimizer.
         start: Where a run starts: shapes of the parameters, a key or None.
-        at: Returns parameters at which the objective can be looked at.
-        limits: When a run has arrived.
+        at: Returns parameters at which the objective can be evaluated.
+        limits: Numbers at which a run ends.
         max_steps: Steps after which a run is given up.
         lanes: How many runs take their steps together.
         eval_params: From optimizer state and parameters to those at which a run is reported.
@@ -389,7 +390,7 @@ def trace_program(
 
 
 def about(program: EscapeProgram) -> dict[str, Any]:
-    """Return what tells batches of other programs, as JSON."""
+    """What tells a batch of this program from batches of others, as JSON."""
     numbers = program.limits._asdict()
     return {
         "objective": program.fun.digest(),
@@ -400,7 +401,7 @@ def about(program: EscapeProgram) -> dict[str, Any]:
 
 
 def _with_own_type(leaf: jax.Array) -> jax.Array:
-    """Return an array as it is, its type not weak: loops would have it so after a step."""
+    """The array without its weak type, which would be lost in the first step of a loop."""
     return leaf if is_key(leaf) else jnp.asarray(leaf, leaf.dtype)
 
 
@@ -409,9 +410,10 @@ class Observed:
     """What is recorded of runs besides value and gradient norm: see `Recorder`.
 
     Attributes:
-        first: From parameters to what is remembered before the first entry,
-        look: and from that, parameters and the rule's state to what is observed and what is
-            remembered then; None both where nothing else is asked for.
+        first: From parameters to what is remembered before the first entry. None, as `look` is,
+            where no observables are asked for.
+        look: From what is remembered, parameters and the rule's state to what is observed, and
+            what is remembered after it.
         params: Whether the parameters are recorded.
         min_eigenvalue: Whether the smallest eigenvalue of the Hessian is.
     """
@@ -438,7 +440,7 @@ class Observed:
         return taken, memory
 
     def about(self) -> dict[str, Any]:
-        """Return what tells it from others, as JSON."""
+        """What tells this record from others, as JSON."""
         return {
             "record_params": self.params,
             "record_min_eigenvalue": self.min_eigenvalue,
@@ -470,10 +472,10 @@ def trace_observed(
 
 
 def key_for(optimizer: Optimizer, keys: Any) -> Any:
-    """Return any key of the kind of `keys` if the optimizer asks for one, else None."""
+    """A key of the dtype of `keys`, whose data are zeros; None if the optimizer asks for no key."""
     if is_optimizer(optimizer):
         return None
     bits, generator = key_layout(keys.dtype)
-    # Not `jax.random.key`, for which a program would have to be compiled.
+    # `jax.random.key` would do as well, but compiles a program.
     zeros: Any = np.zeros(bits.shape, bits.dtype)
     return jax.random.wrap_key_data(zeros, impl=generator)

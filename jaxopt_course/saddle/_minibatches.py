@@ -24,9 +24,9 @@ class MinibatchState(NamedTuple):
     """What a run with stochastic gradients remembers between steps.
 
     Attributes:
-        key: Of the examples.
+        key: The key of the examples.
         count: Batches drawn so far, int32.
-        rule: State of the optimizer.
+        rule: The optimizer's state.
     """
 
     key: jax.Array
@@ -41,8 +41,8 @@ def with_minibatches(
 
     Args:
         fun: The objective, a `MeanOverBatches`.
-        optimizer: It, or a function from a key to it.
-        size: Examples of a step.
+        optimizer: An optimizer, or a function from a key to one.
+        size: How many examples a step's gradient is of.
         replacement: Whether they are drawn independently.
 
     Returns:
@@ -72,7 +72,7 @@ def with_minibatches(
             )
 
         def update(updates, state, params=None, **extra_args):
-            del updates  # The gradient of the whole objective.
+            del updates  # They come from the gradient of the whole objective.
             numbers = draw_examples(state.key, state.count, count, size, replacement)
             batch = jax.tree.map(lambda leaf: leaf[numbers], fun.data)
 
@@ -95,15 +95,15 @@ def draw_examples(
     """The numbers of the examples in a batch, shape (size,), each in [0, count).
 
     Args:
-        key: Of all batches.
-        number: Of the batch.
+        key: The key of all batches.
+        number: The number of the batch.
         count: Number of all examples.
         size: Number of those in a batch.
         replacement: Whether they are drawn independently.
     """
     if replacement:
         return jax.random.randint(jax.random.fold_in(key, number), (size,), 0, count)
-    # The order is drawn anew at each of its steps, which costs a sort and no memory.
+    # A pass's order is computed anew at each of its steps: that costs a sort, and no memory.
     a_pass = count // size
     order = jax.random.permutation(jax.random.fold_in(key, number // a_pass), count)
     return jax.lax.dynamic_slice(order, (number % a_pass * size,), (size,))

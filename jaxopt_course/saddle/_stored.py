@@ -61,8 +61,8 @@ class StoredRuns:
 
     Attributes:
         folder: The folder, as given to `escape_to_disk`.
-        like: What is kept of no runs at all, which gives the parameters their structure. Without,
-            the leaves of a tree are in a dict, each by its path.
+        like: Rows of no runs, which show the structure of the parameters. Without, the leaves of a
+            tree are in a dictionary, each by its path.
     """
 
     folder: str | os.PathLike[str]
@@ -177,7 +177,7 @@ class StoredRuns:
 
 
 def _shortened(blocks: list[range], most: int = 5) -> list[str]:
-    """Return how ranges of numbers read, the first of them."""
+    """Ranges of numbers as a text, the first few of them."""
     texts = [
         f"{block.start}" if len(block) == 1 else f"{block.start} to {block.stop - 1}"
         for block in blocks[:most]
@@ -308,7 +308,7 @@ def escape_to_disk(
 
 @partial(jax.jit, static_argnums=(1, 4))
 def _draw(init: Traced, noisy: bool, key: jax.Array, first: int, size: int) -> Start:
-    """Return starts of `size` runs, with a key each if the rule is to have one."""
+    """The starts of `size` runs from number `first` on, with a key each if the rule takes one."""
     own = stream(key, "runs")
 
     def draw(number: jax.Array) -> Start:
