@@ -14,8 +14,9 @@ import optax
 from flax import nnx
 
 from jaxopt_course import nn, problems, saddle, training, transforms
-from jaxopt_course.training import _program as epochs
-from jaxopt_course.training._program import shape_of_drawn
+from jaxopt_course.training import _plan as training_plan
+from jaxopt_course.training._program import Sets, run_epoch
+from jaxopt_course.training._starts import shape_of_drawn
 
 LANES, DIMENSION = 1024, 10
 OCTOPUS = problems.octopus(dimension=DIMENSION)
@@ -224,7 +225,7 @@ def _training() -> Iterator[tuple[str, Program]]:
         def build(key: jax.Array, model: Callable[..., Any] = model) -> nnx.Module:
             return model(rngs=nnx.Rngs(key))
 
-        plan = epochs.Plan(
+        plan = training_plan.Plan(
             build=build,
             optimizer=transforms.adam(1e-3),
             loss=training.cross_entropy,
@@ -240,15 +241,15 @@ def _training() -> Iterator[tuple[str, Program]]:
             observe_every=1,
         )
         keys = jax.random.split(jax.random.key(0), 1)
-        network = epochs.trace_start(plan, keys, {})
-        sets = epochs.Sets((jnp.zeros((1280, *image)), jnp.zeros(1280, jnp.int32)), {})
-        program = epochs.trace_program(plan, network, sets, keys, epochs=1, lanes=1)
+        network = training_plan.trace_start(plan, keys, {})
+        sets = Sets((jnp.zeros((1280, *image)), jnp.zeros(1280, jnp.int32)), {})
+        program = training_plan.trace_program(plan, network, sets, keys, epochs=1, lanes=1)
         runs = shape_of_drawn(network.start, _keys(1), {})
         count, running = _shape(1, dtype=jnp.int32), _shape(1, dtype=jnp.bool_)
         shapes = jax.eval_shape(lambda tree: tree, program)
         yield (
             f"training epoch, {name}",
-            Program(epochs.run_epoch, (shapes, runs, count, count, running), 1),
+            Program(run_epoch, (shapes, runs, count, count, running), 1),
         )
     yield "the obvious way, a step at a time", Program(*_hand_written_epoch())
 

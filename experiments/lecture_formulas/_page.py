@@ -62,35 +62,24 @@ def page(dataset: xr.Dataset) -> str:
 
 
 def differences(dataset: xr.Dataset) -> list[Difference]:
-    """Return every difference with its measured consequence."""
+    """Every difference with its measured consequence, in the order of the lecture."""
+    families = (_momentum, _adagrad_and_rmsprop, _adadelta, _adam, _layers)
+    return [difference for family in families for difference in family(dataset)]
+
+
+def _momentum(dataset: xr.Dataset) -> list[Difference]:
+    """Heavy ball and Nesterov's method."""
     lecture, paper = dataset.sel(form="lecture"), dataset.sel(form="paper")
-    gradient, eps = dataset.attrs["gradient"], dataset.attrs["eps"]
-    at = f"at g = {gradient} and eps = {eps:g}"
-
-    def first(rule):
-        one, other = (form.first_step.sel(rule=rule).item() for form in (lecture, paper))
-        return f"The first step is {one:,.0f} learning rates long instead of {other:.2f}, {at}."
-
-    ratio = lecture.adam_step / paper.adam_step
-    peak = ratio.argmax("step").item()
     constant, warm_up = (
         abs(lecture.momentum_end - paper.momentum_end).sel(schedule=name).item()
         for name in ("constant", "warm-up")
     )
     rate = dataset.learning_rate.max().item()
     growth = {
-        curvature: form.growth.sel(learning_rate=rate, curvature=curvature).item()
-        for curvature, form in ((1.0, lecture), (2.2, lecture), (10.0, lecture))
+        curvature: lecture.growth.sel(learning_rate=rate, curvature=curvature).item()
+        for curvature in (1.0, 2.2, 10.0)
     }
     corrected = paper.growth.sel(learning_rate=rate, curvature=10.0).item()
-    largest = dataset.dimension.max().item()
-    norms = lecture.adadelta_norm.sel(dimension=largest)
-    small = lecture.adadelta_norm.sel(dimension=10)
-    batch = 128 if 128 in dataset.batch_size else dataset.batch_size.max().item()
-    error = lecture.batch_norm_error.sel(batch_size=batch).item()
-    right = paper.batch_norm_error.max().item()
-    jumps = lecture.elu_jump
-    smallest = dataset.late_step.sel(form="lecture").isel(gradient=0).item()
     return [
         Difference(
             "Heavy ball: the learning rate outside the velocity",
@@ -116,6 +105,24 @@ def differences(dataset: xr.Dataset) -> list[Difference]:
             f"{DECAY}: {growth[1.0]:.2f} at curvature 1, {growth[2.2]:.2f} at 2.2, "
             f"{growth[10.0]:.2f} at 10, where the paper's form contracts by {corrected:.2f}.",
         ),
+    ]
+
+
+def _adagrad_and_rmsprop(dataset: xr.Dataset) -> list[Difference]:
+    """Rules that divide by the root of a sum or an average of squares."""
+    gradient, eps = dataset.attrs["gradient"], dataset.attrs["eps"]
+    smallest = dataset.late_step.sel(form="lecture").isel(gradient=0).item()
+
+    def first(rule):
+        one, other = (
+            dataset.first_step.sel(form=form, rule=rule).item() for form in ("lecture", "paper")
+        )
+        return (
+            f"The first step is {one:,.0f} learning rates long instead of {other:.2f}, "
+            f"at g = {gradient} and eps = {eps:g}."
+        )
+
+    return [
         Difference(
             "AdaGrad: the sum up to t - 1",
             "x' = x - eta g(t) / (sqrt(sum over s < t of g(s)^2) + eps)",
@@ -142,6 +149,16 @@ def differences(dataset: xr.Dataset) -> list[Difference]:
             f"{smallest:,.0f} learning rates at g = {dataset.gradient.values[0]:g}. Steps grow as "
             "the minimum comes near.",
         ),
+    ]
+
+
+def _adadelta(dataset: xr.Dataset) -> list[Difference]:
+    """AdaDelta."""
+    lecture = dataset.sel(form="lecture")
+    largest = dataset.dimension.max().item()
+    norms = lecture.adadelta_norm.sel(dimension=largest)
+    small = lecture.adadelta_norm.sel(dimension=10)
+    return [
         Difference(
             "AdaDelta: one average of steps for all coordinates",
             "u' = rho u + (1 - rho) ||dx||^2",
@@ -164,6 +181,15 @@ def differences(dataset: xr.Dataset) -> list[Difference]:
             f"{dataset.climb.values[0]:.1f} to {dataset.climb.values[-1]:.1f}. "
             "`optax.adadelta()` with its default learning rate does the same.",
         ),
+    ]
+
+
+def _adam(dataset: xr.Dataset) -> list[Difference]:
+    """Adam."""
+    lecture, paper = dataset.sel(form="lecture"), dataset.sel(form="paper")
+    ratio = lecture.adam_step / paper.adam_step
+    peak = ratio.argmax("step").item()
+    return [
         Difference(
             "Adam: no bias correction",
             "x' = x - eta m / sqrt(average + eps)",
@@ -174,6 +200,17 @@ def differences(dataset: xr.Dataset) -> list[Difference]:
             f"{ratio.values[0]:.2f} at first, {ratio.values[peak]:.2f} at t = {peak + 1}, "
             f"{ratio.values[999]:.2f} at t = 1000.",
         ),
+    ]
+
+
+def _layers(dataset: xr.Dataset) -> list[Difference]:
+    """Batch normalization and activations."""
+    lecture, paper = dataset.sel(form="lecture"), dataset.sel(form="paper")
+    batch = 128 if 128 in dataset.batch_size else dataset.batch_size.max().item()
+    error = lecture.batch_norm_error.sel(batch_size=batch).item()
+    right = paper.batch_norm_error.max().item()
+    jumps = lecture.elu_jump
+    return [
         Difference(
             "Batch normalization backward: the factor (z - mu)",
             "dDiv/dsigma^2 = -1/2 (sigma^2 + eps)^(-3/2) sum_j dDiv/du_j",

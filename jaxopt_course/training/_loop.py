@@ -46,18 +46,15 @@ from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
-from jaxopt_course.training._program import (
-    Data,
-    Epochs,
+from jaxopt_course.training._plan import (
     Network,
     PerExample,
     Plan,
-    Runs,
-    Sets,
     about,
     trace_program,
     trace_start,
 )
+from jaxopt_course.training._program import Data, Epochs, Runs, Sets
 from jaxopt_course.training._starts import Fresh, as_runs
 from jaxopt_course.transforms._protocol import check_rule
 

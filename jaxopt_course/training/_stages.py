@@ -3,7 +3,8 @@
     FOLDER/epochs-5     a training of 5 epochs, over or interrupted
     FOLDER/epochs-10    the one that continues it
 
-An interrupted shorter one is finished first. When the longer is over, it goes.
+A shorter training that was interrupted is finished first. Its folder is removed when the longer one
+is over.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ _PREFIX = "epochs-"
 
 
 def held(checkpoint: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[Any]:
-    """Keep other processes out of a folder, as long as it matters which trainings it has."""
+    """A block in which no other process works in the folder of the checkpoints, if there is one."""
     return contextlib.nullcontext() if checkpoint is None else checkpoints.own_folder(checkpoint)
 
 
@@ -37,7 +38,7 @@ def default_lanes(
     devices: tuple[jax.Device, ...],
     checkpoint: str | os.PathLike[str] | None,
 ) -> int:
-    """Return how many runs a device trains together: those of its checkpoint, or its even share."""
+    """How many runs a device trains together: as its checkpoint says, or its even share."""
     for epochs in reversed(_stored_epochs(checkpoint)):
         folder = _folder(checkpoint, epochs)
         about = None if folder is None else checkpoints.stored_about(folder)
@@ -66,9 +67,9 @@ def train(
     """Train every run, in all processes together.
 
     Args:
-        program: What is to be done, to the last epoch.
-        fresh: Where runs start.
-        runs: How many there are.
+        program: What runs do, with the number of epochs asked for.
+        fresh: Starts of new runs.
+        runs: How many runs there are.
         about: Returns what tells this training from others, as JSON.
         execution: How it is executed, checked.
 
@@ -101,7 +102,7 @@ def train(
             always=True,
             callback=None if callback is None else _telling(callback),
         )
-        # A process whose share is empty brings nothing, but brings it in the right shapes.
+        # A process whose share is empty has no parts; `gather` wants its rows all the same.
         rows = concatenate(list(parts) or [engine.no_rows()])
         starts = Continued(fresh, rows, numbers)
     for stored in shorter:
@@ -115,6 +116,8 @@ def _source(starts: Starts, room: int) -> Callable[[int, int], Any]:
 
 
 def _telling(callback: Callable[[Epochs], Any]) -> Callable[[Progress, Any], None]:
+    """The engine's callback that tells a callback of `fit`: see `Engine.work`."""
+
     def tell(progress: Progress, moved: Any) -> None:
         if isinstance(callback, Bar):
             callback.batch(progress)
