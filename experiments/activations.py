@@ -87,6 +87,7 @@ def run(config: Config) -> xr.Dataset:
     keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     grid = training.grid(keys, learning_rate=config.learning_rates)
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.9)
+    # A network of every activation, at every rate and from every seed.
     losses, accuracies = [], []
     for name in progress.track(ACTIVATIONS, "activations"):
 
@@ -110,6 +111,7 @@ def run(config: Config) -> xr.Dataset:
         )
         losses.append(fitted.history["loss"].reshape(*grid.shape, -1))
         accuracies.append(fitted.history["test_accuracy"].reshape(*grid.shape, -1))
+    # The functions and their slopes.
     x = np.linspace(-4, 4, 401, dtype=np.float32)
     functions = [activation(name) for name in ACTIVATIONS]
     dims = ("activation", "learning_rate", "seed", "epoch")

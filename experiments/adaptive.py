@@ -253,6 +253,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     (aligned, turned), (counts, sizes) = figure.subplots(2, 2)
     markers = dict(zip(dataset.rule.values, "os^D", strict=True))
+    # Above: paths on the quadratic, along the axes and turned.
     grid = np.linspace(-1.6, 1.6, 200)
     x, y = np.meshgrid(grid, grid)
     kappa = dataset.attrs["drawn"]
@@ -282,6 +283,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         sizes.loglog(
             dataset.t, dataset.step_size.sel(rule=rule), marker=marker, markevery=20, label=rule
         )
+    # Below: steps against the condition number, and step sizes.
     counts.axhline(dataset.attrs["max_steps"], color="0.5", lw=0.8, ls=":")
     counts.set(
         xlabel="condition number",

@@ -232,6 +232,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     """Draw what perturbations do to the value, the way back, and the values found elsewhere."""
     figure = Figure(figsize=(11, 4.2))
     around, back, elsewhere = figure.subplots(1, 3)
+    # The three panels, one activation after the other.
     for i, name in enumerate(dataset.activation.values):
         part = dataset.sel(activation=name)
         label = name.replace("_", " ")
@@ -245,6 +246,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         values = np.sort(np.maximum(part.elsewhere.values, 1e-32))
         share = 100 * np.arange(1, values.size + 1) / values.size
         elsewhere.step(values, share, where="post", linestyle=LINES[i % 5])
+    # Their axes and the value of the bad minimum.
     count = dataset.sizes["perturbation"]
     around.set(
         xscale="log",

@@ -184,6 +184,7 @@ def _of_model(dataset: xr.Dataset) -> list[Claim]:
         loss, end = part.model_loss, float(part.model_curvature[-1])
         peak, landed = _highest(loss), float(loss[-1] / loss[0])
         title, lost = f"the model at {rate:g} / lambda", not np.isfinite(float(loss[-1]))
+        # Below 2 / lambda it converges, up to 4 / lambda it is thrown, beyond that it diverges.
         if rate < 2:
             judged += [
                 at_most(f"{title}: the loss never rises", MODEL, bound=1.0, measured=peak),
@@ -225,6 +226,7 @@ def _of_model(dataset: xr.Dataset) -> list[Claim]:
 
 def _of_network(dataset: xr.Dataset) -> list[Claim]:
     judged = []
+    # Every constant rate, beside 2 over the sharpness at the start.
     for name in dataset.run.values[:-2]:
         part = dataset.sel(run=name)
         rate, peak = float(part.rate), _highest(part.loss)
@@ -255,6 +257,7 @@ def _of_network(dataset: xr.Dataset) -> list[Claim]:
                 measured=lowest,
             ),
         ]
+    # With and without a warm-up, at the same rate.
     warm, cold = dataset.sel(run="warm-up"), dataset.sel(run="no warm-up")
     rate = float(warm.rate)
     small = dataset.isel(run=int(np.argmin(dataset.rate.values)))
@@ -279,6 +282,7 @@ def _of_network(dataset: xr.Dataset) -> list[Claim]:
             measured=float(warm.sharpness[after] / small.sharpness[after]),
         ),
     ]  # fmt: skip
+    # How well the sharpness is known.
     known = dataset.sel(run=[n for n in dataset.run.values if n != "no warm-up"])
     judged.append(
         at_most(

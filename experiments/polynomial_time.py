@@ -368,14 +368,17 @@ def run(config: Config) -> xr.Dataset:
     radii = np.full(len(ARMS), np.nan)
     with jax.enable_x64(True):
         for i, (rule, kind) in enumerate(track(ARMS, "rules")):
+            # The radius of every tuned rule, in the middle of all sweeps.
             if kind == TUNED:
                 radii[i] = _tune(config, middle, rule, jax.random.fold_in(of_tuning, i))
+            # Steps of every rule from every saddle.
             for j, (_, case) in enumerate(named):
                 key = jax.random.fold_in(jax.random.fold_in(of_runs, i), j)
                 constants = _constants(case, rule, kind, radii[i])
                 steps[i, j] = _steps(
                     config, case, rule, constants, jax.random.split(key, config.runs)
                 )
+        # Descent to global minima.
         ends = [
             [
                 _descend(config, name, size, jax.random.fold_in(of_landscapes, 100 * k + size))

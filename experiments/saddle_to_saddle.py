@@ -145,6 +145,7 @@ class Config(Checked):
 
 def _train(config: Config, depth: int, scale: float) -> xr.Dataset:
     """Train one network, and find the saddles that it passes."""
+    # The network and its start, which but for the scale is the same at every scale.
     problem_key, start_key = jax.random.split(jax.random.key(config.seed))
     size = len(config.singular_values)
     problem = problems.linear_network(
@@ -152,6 +153,7 @@ def _train(config: Config, depth: int, scale: float) -> xr.Dataset:
     )
     # The same start at every scale, but for the scale.
     start = jax.tree.map(lambda weight: scale * weight, problem.init(start_key))
+    # The path, and the saddles beside which it is slow.
     steps = config.steps(depth)
     run = jax.jit(
         lambda start: transforms.path(
@@ -168,6 +170,7 @@ def _train(config: Config, depth: int, scale: float) -> xr.Dataset:
         steps=run.steps,
         null_space=SYMMETRIES,
     )
+    # The rank of each, which tells them apart.
     weights = [np.asarray(weight) for weight in jax.tree.leaves(found.params)]
     product = functools.reduce(lambda product, weight: weight @ product, weights)
     ranks = np.linalg.matrix_rank(product, tol=RANK_TOLERANCE)
@@ -435,6 +438,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         top.plot(passed_at, value, "o", color=colour)
         bottom.plot(passed_at, np.interp(passed_at, step, norm), "o", color=colour)
 
+    # Linear networks, a column a depth.
     for (top, bottom), depth in zip(grid.T, depths, strict=False):
         known = dataset.isel(case=0).known_value.values[:-1]
         for case in np.flatnonzero(dataset.depth.values == depth):
@@ -451,6 +455,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         top.set(title=f"linear, {depth} layers", yticks=known)
         top.legend()
         _mark(top, known)
+    # The tanh network.
     (top, bottom) = grid[:, -1]
     draw(
         top,

@@ -308,6 +308,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     rows = -np.arange(names.size, dtype=float)
     scale = dataset.total.where(dataset.total > 0, 1).values
     floor = 1e-4
+    # On the left: the noise along negative curvature.
     for name, marker, colour, label in (
         ("negative", "o", "C0", "any negative curvature"),
         ("lowest", "D", "C1", "the lowest eigenvector"),
@@ -330,6 +331,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     where.set_yticks(rows, names)
     where.set_ylabel("saddle")
     where.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    # On the right: when runs left, or that none did.
     steps = dataset.attrs["steps"]
     for k, (rule, marker) in enumerate(zip(RULES, "os^", strict=True)):
         counts = _shares(dataset, rule)

@@ -175,6 +175,7 @@ def run(config: Config) -> xr.Dataset:
     """Run on every function."""
     with jax.enable_x64(True):
         dataset = _on_quadratic(config)
+        # Huber's function, started where it is linear.
         smoothness, start = 3.0, 2.0
         ends = [
             _descend(
@@ -187,6 +188,7 @@ def run(config: Config) -> xr.Dataset:
             )[1][-1]
             for length in config.lengths
         ]
+        # The sawtooth, on which the gradient stays large for as long as the bound allows.
         shape = len(config.epsilons), len(config.smoothnesses)
         steps, bounds = np.empty(shape), np.empty(shape)
         for i, epsilon in enumerate(config.epsilons):
@@ -325,6 +327,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(10, 7), layout="constrained")
     lemma, contraction, convex, gradient = figure.subplots(2, 2).flat
     ratios, shares = decrease_ratios(dataset), contraction_shares(dataset)
+    # The descent lemma.
     for start, marker in zip(STARTS, "o^s", strict=True):
         one = ratios.sel(start=start, rate=list(RATES)).isel(step=0)
         lemma.plot(one.rate, one, f"{marker}-", label=f"start: {start}", ms=5)
@@ -336,6 +339,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         title="descent lemma: equality along the top eigenvector",
     )
     lemma.legend()
+    # The contraction.
     for start, style in zip(STARTS, ("-", "-.", "--"), strict=True):
         one = shares.sel(start=start, rate=1.0)
         contraction.semilogy(one.step, one, f"C0{style}", label=f"rate 1/L, {start}")
@@ -349,10 +353,12 @@ def plot(dataset: xr.Dataset) -> Figure:
         title="contraction: equality along the flattest",
     )
     contraction.legend()
+    # The convex bound.
     convex.loglog(dataset.length, dataset.huber_bound, "C1", label="bound")
     convex.loglog(dataset.length, dataset.huber, "o", label="Huber's function")
     convex.set(xlabel="steps N", ylabel="value after N steps", title="convex value: equality")
     convex.legend()
+    # The bound on the gradient's norm.
     for beta, colour in zip(dataset.beta.values, ("C0", "C2", "C3", "C4"), strict=False):
         one = dataset.sel(beta=beta)
         gradient.loglog(one.epsilon, one.sawtooth, "o", color=colour, label=f"beta = {beta:g}")

@@ -179,6 +179,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     """Draw losses over rates, smoothness over steps, and accuracies by what is trained."""
     figure = Figure(figsize=(14, 4.2), layout="constrained")
     first, second, third, fourth = figure.subplots(1, 4)
+    # Losses over rates, and the smoothness along the path, by network.
     for index, network in enumerate(dataset.network.values):
         style = {"color": f"C{index}", "label": network}
         if network in KINDS:
@@ -203,6 +204,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     second.legend(title="normalization", loc="lower left")
     second.set(yscale="log", xlabel="step", title="range of the loss along the gradient")
     third.set(yscale="log", xlabel="step", title="change of the gradient along it")
+    # Accuracies by what is trained.
     accuracy = 100 * dataset.test_accuracy
     for index, name in enumerate(dataset.trained.values):
         fourth.plot(accuracy.sel(trained=name), [index] * dataset.sizes["seed"], ".", ms=6)

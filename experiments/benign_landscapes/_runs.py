@@ -54,12 +54,14 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
     minimum = problem.minimum_value
     assert minimum is not None
     search_key, start_key, noise_key = jax.random.split(key, 3)
+    # The stationary points, and those that are no minima.
     census = _census(config, family, search_key)
     points = census.point
     rest = np.flatnonzero(np.asarray(points.kind) != saddle.Kind.MINIMUM)
     saddles = jax.tree.map(lambda leaf: leaf[rest], census.params)
     lowest = float(census.value[rest].min()) - minimum
 
+    # Descent from these exactly, without noise; then with noise, and from random starts as well.
     escape = partial(resumable.escape, problem.fun, record_every=every)
     plain = escape(
         transforms.gradient_descent(family.learning_rate), saddles, max_steps=config.stay_steps
@@ -79,6 +81,7 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
     )
     assert plain.record is not None
     assert noisy.record is not None
+    # When the noisy runs left, and how high all of them were along the way.
     with_noise, without = np.asarray(noisy.record.value), np.asarray(plain.record.value)
     left = _left(with_noise[config.runs :], minimum, every)
     slowest = np.full(rest.size, -np.inf)
@@ -93,6 +96,7 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
         spread[rest] = values
         return "point", spread
 
+    # What is known of every point, and of every run at its end.
     moved = jax.tree.map(
         lambda end, start: np.any(np.asarray(end != start), axis=tuple(range(1, end.ndim))),
         plain.params,

@@ -59,11 +59,13 @@ def run(config: Config) -> xr.Dataset:
     with jax.enable_x64(True):
         problem = network.problem()
         fun = network.objective(problem)
+        # Starts of all families, with the index to search for from each.
         with progress.bar("starts"):
             starts, family, wanted = starting_points(
                 config, problem, fun, jax.random.key(config.seed)
             )
 
+        # The search. Points with the same outputs are one, whatever their weights.
         loss = problem.fun
         assert isinstance(loss, jax.tree_util.Partial)
         network_loss: Any = loss.func
@@ -81,6 +83,7 @@ def run(config: Config) -> xr.Dataset:
             canonical=outputs,
             max_points=len(family),
         )
+    # Regular points alone, with the family of starts that found each.
     regular = np.asarray(census.point.nullity) == 0
     runs = np.asarray(census.runs.point)
     # A point belongs to the last family that found it: to the constructed one only if it must.

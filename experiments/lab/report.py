@@ -122,6 +122,7 @@ def write(
     Raises:
         FileNotFoundError: If nothing was run yet.
     """
+    # The stored results that can be shown, and the others.
     experiments = registry.experiments(package)
     shown: dict[str, list[Shown]] = {}
     left_out: list[store.UnreadableResultError] = []
@@ -138,6 +139,7 @@ def write(
         raise FileNotFoundError(
             f"no results in {out}; make some with: {registry.command(package)} run all --out {out}"
         )
+    # The pages: the front page, the gallery, the explorer, one an experiment.
     rows = [_row(number, statement, shown) for number, statement in enumerate(statements)]
     templates = _templates()
     pages = {
@@ -163,6 +165,7 @@ def write(
             results=shown[name],
             command=f"{registry.command(package)} run {name} --out {out}",
         )
+    # They take the place of the former ones all at once.
     folder = out / "report"
     with store.replacing(folder) as staging:
         for name, text in pages.items():

@@ -40,6 +40,7 @@ def run(config: Config) -> xr.Dataset:
     gradient, eps = config.gradient, config.eps
     gradients = np.geomspace(1e-3, 1e3, 7)
     rates, curvatures = config.learning_rates, config.curvatures
+    # What is measured of every rule, with the names of its axes.
     measurements: dict[str, tuple[Any, Callable[[], np.ndarray]]] = {
         "first_step": (("rule", "form"), lambda: forms.first_steps(gradient, eps)),
         "late_step": (("form", "gradient"), lambda: forms.rootless_steps(gradients, eps)),
@@ -60,6 +61,7 @@ def run(config: Config) -> xr.Dataset:
         ),
         "elu_jump": (("form", "threshold"), lambda: forms.elu_jumps(config.thresholds)),
     }
+    # The measurements, in double precision.
     with jax.enable_x64(True):
         data = {
             name: (dimensions, measure())
@@ -295,6 +297,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     (first, root, adam, backward), (momentum, ahead, delta, jump) = figure.subplots(2, 4)
     colours = dict(zip(FORMS, ("C0", "C1"), strict=True))
+    # Both forms in every panel.
     for offset, (form, colour) in zip((-0.2, 0.2), colours.items(), strict=True):
         heights = dataset.first_step.sel(form=form)
         bars = first.bar(np.arange(2) + offset, heights, 0.38, color=colour, label=f"{form}'s form")
@@ -312,6 +315,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         errors = dataset.batch_norm_error.sel(form=form)
         backward.loglog(dataset.batch_size, errors, "o-", color=colour)
         jump.plot(dataset.threshold, dataset.elu_jump.sel(form=form), "o-", color=colour)
+    # The panels one by one: axes, and lines to compare with.
     first.set(yscale="log", ylim=(0.3, 1e12), ylabel="first step / learning rate")
     first.set_xticks([0, 1], dataset.rule.values)
     first.set_title("sums up to t-1: divided by eps")

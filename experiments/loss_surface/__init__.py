@@ -115,6 +115,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     """Draw lines and planes of both kinds, the paths, and the slices through the saddle."""
     figure = Figure(figsize=(16, 7.6))
     (lines, *planes), (bends, *paths) = figure.subplots(2, 4)
+    # Random lines.
     for index, kind in enumerate(KINDS):
         values = dataset.line.sel(kind=kind).stack(every=("seed", "direction"))
         low, median, high = values.quantile([0.05, 0.5, 0.95], "every")
@@ -127,6 +128,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         title="random lines",
     )
     lines.legend()
+    # Random planes, and below them the plane that holds most of the path.
     for axes, below, kind in zip(planes, paths, KINDS, strict=False):
         at = dataset.sel(kind=kind)
         _contours(axes, at.step, at.step, at.surface, "random plane, " + kind)
@@ -136,6 +138,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         _contours(below, x, y, at.path_surface, f"path; the plane holds {share:.0f} %")
         below.plot(*at.path.T, "o-", color="white", markersize=3, linewidth=1)
         below.set(xlabel="first principal direction", ylabel="second")
+    # The slices through the saddle, and the path as seen from it.
     _draw_saddle(planes[2], dataset)
     for index, end in enumerate(ENDS):
         at = dataset.sel(end=end)

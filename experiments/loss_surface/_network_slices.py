@@ -87,6 +87,7 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
             rngs=nnx.Rngs(key),
         )
 
+    # The loss over all images, and over the few that are cut.
     images = train.images.reshape(len(train.labels), -1)
     batch = kind != KINDS[0]
     with warnings.catch_warnings():
@@ -99,11 +100,13 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
         **whole.keywords
         | {"inputs": images[: config.images], "labels": train.labels[: config.images]},
     )
+    # Paths of training, and their ends.
     steps = jnp.linspace(-1, 1, config.points)
     keys = jax.random.split(key, config.seeds)
     paths = jax.jit(jax.vmap(lambda key: _train(config, problem, key)))(keys)
     ends = jax.tree.map(lambda leaf: leaf[:, -1], paths)
 
+    # Lines through every end; with batch statistics, also after a rescaling that changes no output.
     @functools.partial(jax.jit, static_argnums=0)
     def lines(name, fun, params, keys):
         def line(key):
@@ -124,6 +127,7 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
             pairs = zip((values[-1], plain), moved, strict=True)
             changes.append([float(jnp.max(jnp.abs(b - a) / a)) for a, b in pairs])
 
+    # The planes in which the paths lie.
     flat = np.asarray(jax.vmap(jax.vmap(lambda p: ravel_pytree(p)[0]))(paths))
     found = {
         "line": (("seed", "direction", "step"), np.array(values)),

@@ -19,6 +19,7 @@ SMALL_STEP = 1e-3
 
 def cut_saddle(config: Config) -> xr.Dataset:
     """Find a saddle that a path passes, and cut through it along its extreme eigenvectors."""
+    # The saddle, and the ends of its spectrum.
     network = Network(hidden=config.hidden)
     key = jax.random.key(config.seed)
     passed = find_passed(
@@ -30,6 +31,7 @@ def cut_saddle(config: Config) -> xr.Dataset:
     )
     vectors = np.asarray(jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.eigenvectors))
     eigenvalues = np.asarray(pairs.eigenvalues)
+    # The path in coordinates of the lowest eigenspace: where it leaves, and in which direction.
     origin = np.asarray(ravel_pytree(passed.saddle)[0])
     lowest = vectors[np.isclose(eigenvalues, eigenvalues[0], rtol=1e-3)]
     in_lowest, share = map(np.asarray, landscape.project(passed.path, origin, lowest))
@@ -39,6 +41,7 @@ def cut_saddle(config: Config) -> xr.Dataset:
     first = in_lowest[leaves] @ lowest
     directions = np.stack([first / np.linalg.norm(first), vectors[-1]])
     seen = landscape.project(passed.path, origin, directions).coordinates
+    # Cuts along that direction and along the steepest eigenvector.
     half = 1.5 * max(float(distance[leaves]), 1.0)
     trees = [passed.unravel(jnp.asarray(direction)) for direction in directions]
     steps = jnp.linspace(-half, half, config.points)

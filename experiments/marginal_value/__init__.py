@@ -149,6 +149,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     """Draw the example and the bridge, then training and test error as in Figure 1."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     (corner, bridge), (train, test) = figure.subplots(2, 2)
+    # The separable example.
     x = np.arange(len(METHODS))
     for index in x:
         errors = 100 * dataset.example_error.isel(optimizer=index)
@@ -160,6 +161,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     corner.set_xticks(x, list(METHODS))
     corner.set(ylabel="test error, %", title="separable example, each circle a draw")
     corner.legend(loc="center left")
+    # The classifier with private features.
     found = [_private_features.errors(dataset, by_test=by_test) for by_test in (False, True)]
     for index, method in enumerate(METHODS):
         intervals = [
@@ -186,6 +188,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         "fastest rate, mean and 95 %; dotted: rate best on the test",
     )
     bridge.legend()
+    # The network of Figure 1.
     _annotated(train, dataset, "train_error")
     train.set(ylabel="training error, %", title=f"{dataset.attrs['dataset']}, each method tuned")
     _annotated(test, dataset, "test_error")

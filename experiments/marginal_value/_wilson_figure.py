@@ -37,6 +37,7 @@ def train(config: Config) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     Returns:
         Training loss and errors by method, rate, run and epoch, with the names of the axes.
     """
+    # Data, network and augmentation.
     loaded = data.load(config.dataset, config.data_folder).standardized()
     train, test = divide(loaded, config.examples, config.seed)
     steps = config.epochs * (len(train.labels) // config.batch_size)
@@ -52,6 +53,7 @@ def train(config: Config) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         flipped = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
         return jnp.where(flipped, images[:, :, ::-1], images)
 
+    # Every method at its rates, which are halved as in the paper.
     histories = []
     for method in progress.track(list(METHODS), "methods"):
         grid = training.grid(keys, learning_rate=config.rates()[method])
@@ -76,6 +78,7 @@ def train(config: Config) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
                 "test_error": 1 - history["test_accuracy"],
             }
         )
+    # Axes in the order of the claims: methods, rates, runs, epochs.
     shape = (len(METHODS), len(config.sgd), config.runs, config.epochs)
     return {
         name: (

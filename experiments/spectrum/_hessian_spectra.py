@@ -82,6 +82,7 @@ def _density(fun, params, grid, key, steps: int, probes: int):
 
 def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
     """Train the networks of one kind and look at their Hessians."""
+    # Descent at all rates, and the sharpness along the way.
     problem = problem_of(config, kind)
     rates = config.rates if kind == KINDS[0] else config.normalized_rates
     shape = (config.seeds, len(rates))
@@ -101,6 +102,7 @@ def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
     bottom, _ = _eigenvalues(problem.fun, flat, key, which="smallest")
     top = np.asarray(top).reshape(config.seeds, len(TIMES), -1)
     bottom = np.asarray(bottom).reshape(config.seeds, len(TIMES))
+    # Densities at those times, over a grid a little wider than the spectrum.
     grids, densities, errors = [], [], []
     for time in range(len(TIMES)):
         low, high = bottom[0, time], top[0, time, -1]

@@ -104,6 +104,7 @@ def neon2(
             following = 2 * image - previous
             return count + 1, current, following, following - image
 
+        # From noise on a small sphere, until it is long enough or its time is over.
         noise = begin * _krylov.normalized(jax.random.normal(key, x.shape, x.dtype))
         *_, found = jax.lax.while_loop(
             # Not "< end": a NaN must end the loop.
@@ -111,6 +112,7 @@ def neon2(
             recur,
             (jnp.zeros([], jnp.int32), jnp.zeros_like(x), noise, noise),
         )
+        # The curvature along what came out; 0 where that has not grown.
         length = _krylov.norm(found)
         direction = _krylov.normalized(found)
         measured = jnp.matmul(direction, bend(end * direction), precision="highest") / end
