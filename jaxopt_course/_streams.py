@@ -32,6 +32,7 @@ STREAMS = (
     "optimizer",  # and the optimizer, where that is made of a key
     "minibatches",  # and order and augmentation of the examples
     "lsuv",  # nn.lsuv: orthogonal kernels
+    "units",  # nn.match_units: in which order layers are visited
     "problem",  # problems with a key: bases, measurements, examples
 )
 """The streams and who draws from them."""

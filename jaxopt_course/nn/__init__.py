@@ -4,6 +4,7 @@ activations     functions, by name or not, and the gain each needs
 initializers    `(key, shape, dtype)` functions, and initialization by data
 pretrained      initialization by pre-training
 normalization   batch, layer, instance, group and weight normalization
+matching        hidden units in the order of another network's
 models          MLP, ConvNet, ResNet and VGG-16 with all of these as arguments
 functional_view a module as pure functions of its parameters
 convolution     convolution as a matrix product, for CPU loops
@@ -41,6 +42,13 @@ from jaxopt_course.nn._initializers import (
     xavier_uniform,
     zeros,
 )
+from jaxopt_course.nn._matching import (
+    Matched,
+    match_units,
+    permute_units,
+    unit_activations,
+    unit_axes,
+)
 from jaxopt_course.nn._models import (
     MLP,
     VGG16,
@@ -74,6 +82,7 @@ __all__ = [
     "InstanceNorm",
     "LayerNorm",
     "LayerStart",
+    "Matched",
     "Pretrained",
     "ResNet",
     "WeightNorm",
@@ -92,11 +101,15 @@ __all__ = [
     "kaiming_uniform",
     "leaky_relu",
     "lsuv",
+    "match_units",
+    "permute_units",
     "relu",
     "scaled_normal",
     "sigmoid",
     "silu",
     "tanh",
+    "unit_activations",
+    "unit_axes",
     "xavier_normal",
     "xavier_uniform",
     "zeros",

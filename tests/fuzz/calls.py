@@ -567,6 +567,10 @@ directions = trees(
 )  # fmt: skip
 # That both end and direction are given is refused, and is what this kind is for.
 unwanted = Kind(lambda: None, (jnp.ones(3), "x", 3), drawn_from(text, array))
+unit_names = mappings(
+    None, {"none": (None,)}, {"blocks/0/layer/kernel": ("a",)}, {3: ("a",)}, {"w": "a"},
+    {"w": ("a", "a")}, {"w": (3,)},
+)  # fmt: skip
 several = {"arrays": True}
 FORMULAS = {
     name: positive(value, **several)
@@ -635,6 +639,25 @@ OWN: dict[str, dict[str, Kind]] = {
         "inputs": real_arrays(lambda: jnp.ones((8, 3)), None, 3),
         "loss": functions(training.cross_entropy),
     },
+    "nn.match_units": {
+        "reference": module.but(None),
+        "model": module.but(None),
+        "axes": unit_names,
+        "activations": Kind(
+            lambda: None,
+            (3, "a", True, {}, [1], ({},), ({}, {}), ({"blocks/0": jnp.ones((2, 2))},) * 2),
+            drawn_from(text, whole, exact, array, flag),
+        ),
+        "max_sweeps": counts(3),
+    },
+    "nn.permute_units": {
+        "tree": trees(lambda: {"w": jnp.arange(3)}, None, {"v": jnp.ones(3)}),
+        "permutations": mappings(
+            {"a": np.array([2, 0, 1])}, {}, {"a": np.zeros(3, int)}, {"a": np.arange(4)}
+        ),
+        "axes": unit_names.valid(lambda: {"w": ("a",)}),
+    },
+    "nn.unit_activations": {"inputs": real_arrays(lambda: jnp.ones((2, 4)), None, 3)},
     "nn.from_pretrained": {
         "match": Kind(
             lambda: None, (3, 0.5, True, [], {}, HALF, object()), drawn_from(whole, exact, array)
