@@ -216,6 +216,7 @@ def predicted_step_sizes(t: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _step_size_claims(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of the step sizes under a constant gradient."""
     t = dataset.t.values.astype(float)
     names = {
         "AdaGrad": "rate / sqrt(t)",

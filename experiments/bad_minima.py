@@ -84,6 +84,7 @@ class Config(Checked):
 
 
 def _run_activation(config: Config, activation: str) -> xr.Dataset:
+    """Look around the bad minimum of a network with this activation, and search elsewhere."""
     problem = problems.bad_minimum(activation=activation)
     known = problem.stationary_points[0]
     flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, known.params))
@@ -169,6 +170,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _claims(part: xr.Dataset) -> list[Claim]:
+    """What is claimed of the bad minimum with one activation."""
     name = part.activation.item() + ": "
     automatic = part.eigenvalues.values[0]
     automatic = automatic[np.isfinite(automatic)]

@@ -100,6 +100,7 @@ def _sensing(amount: float, key: jax.Array) -> problems.Problem:
 
 
 def _completion(amount: float, key: jax.Array) -> problems.Problem:
+    """Matrix completion of which this share of the entries is seen."""
     return problems.matrix_completion(
         [2.0, 1.0],
         dimension=8,

@@ -178,6 +178,7 @@ def _highest(loss: xr.DataArray) -> float:
 
 
 def _of_model(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of the model with one scalar curvature, at every rate."""
     judged = []
     for rate in dataset.model_rate.values:
         part = dataset.sel(model_rate=rate)
@@ -225,6 +226,7 @@ def _of_model(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _of_network(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of the network, at every rate and after a warm-up."""
     judged = []
     # Every constant rate, beside 2 over the sharpness at the start.
     for name in dataset.run.values[:-2]:

@@ -96,6 +96,7 @@ def _exits(params: np.ndarray) -> np.ndarray:
 
 
 def _escape(config: Config, dimension: int, attraction: float, method: str, steps: int):
+    """Runs of one method on one octopus, each from its own start."""
     problem = _problem(dimension, attraction)
     # Perturbed gradient descent never has a smaller gradient for long: there it adds noise. Plain
     # gradient descent has, at every saddle for thousands of steps, and to look at the Hessian in
@@ -219,6 +220,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _race_claims(race: xr.Dataset, slope: float, fit: float) -> list[Claim]:
+    """What is claimed of how long the methods take."""
     where = f"d = {race.dimension:d}, L = {race.attraction:g}: "
     runs = race.sizes["run"]
     perturbed = race.sel(optimizer=METHODS[1])
@@ -268,6 +270,7 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_race(axes, race: xr.Dataset) -> None:
+    """Draw values over steps, by method."""
     for method in METHODS:
         low, median, high = race.value.sel(optimizer=method)
         (line,) = axes.plot(race.step, median, label=method)
@@ -282,6 +285,7 @@ def _draw_race(axes, race: xr.Dataset) -> None:
 
 
 def _draw_exits(axes, race: xr.Dataset) -> None:
+    """Draw when runs leave each saddle, beside the law of the exits."""
     for method, marker in zip(METHODS, "os", strict=True):
         exits = race.exit.sel(optimizer=method)
         # The median of exits that have not all happened: late ones count as later than any.

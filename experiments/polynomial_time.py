@@ -682,6 +682,7 @@ def _draw_late(axes: Axes, dataset: xr.Dataset) -> None:
 
 
 def _draw_landscapes(axes: Axes, dataset: xr.Dataset) -> None:
+    """Draw steps to the global minimum over the dimension."""
     for name, marker in zip(dataset.landscape.values, "os", strict=True):
         one = dataset.to_minimum.sel(landscape=name)
         middle, low, high = medians(one).T

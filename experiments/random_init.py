@@ -166,6 +166,7 @@ def _delays(config: Config, case: Case, starts: jax.Array, target_value: float) 
 
 
 def _run_case(config: Config, case: Case, key: jax.Array) -> xr.Dataset:
+    """Run descent on one problem, from random starts and from the same on the stable manifold."""
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(config.runs))
     starts = jax.vmap(case.problem.init)(keys)
     manifold = jax.vmap(case.project)(starts)

@@ -297,6 +297,7 @@ def check_inexact(name: str, tree: Any) -> None:
 
 
 def _check_dtypes(name: str, tree: Any, wanted: Any, described: str) -> None:
+    """Raise TypeError unless every leaf has a dtype of the wanted kind."""
     for path, leaf in jax.tree.leaves_with_path(tree):
         # Not result_type of everything: that takes "x", say, for the name of a dtype.
         dtype = _dtype(leaf)

@@ -91,6 +91,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _claims(name: str, part: xr.Dataset) -> list[Claim]:
+    """What is claimed of one family."""
     runs = part.sizes["run"]
     judged = []
     for start, where in ((RANDOM, "at random"), (SADDLE, "at saddles")):

@@ -50,6 +50,7 @@ def _left(values: np.ndarray, minimum: float, every: int) -> np.ndarray:
 
 
 def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
+    """Take a census of one family's stationary points, and run descent with and without noise."""
     problem, every = family.problem, config.record_every
     minimum = problem.minimum_value
     assert minimum is not None

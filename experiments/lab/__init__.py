@@ -1,6 +1,6 @@
 """What all experiments share: the command line, results on disk, claims, data, the report.
 
-    cli             the command line; `options` of its commands, `completion` in the shell, `tables`
+    cli             the command line; its `commands`, `completion` in the shell, `tables`
     fields          what the fields of a config may be
     registry        which experiments there are, read from their files
     runner          one experiment: compute, judge, draw, write

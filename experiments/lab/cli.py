@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None, package: str = registry.PACKAGE) -> 
 
 
 def _execute(arguments: list[str], console: Console, package: str) -> int:
+    """Run one command; errors are for `main`."""
     if arguments[:2] == ["completion", "words"]:  # asked by the shell at every tab
         print("\n".join(completion.words(arguments[2:], package)))
         return 0
@@ -205,6 +206,7 @@ def _with_ranges(config_class: type) -> type:
 def _run(
     how: commands.Run, rest: list[str], typed: list[str], console: Console, package: str
 ) -> int:
+    """Run experiments, or show the results that they have already."""
     chosen = _find(how.names, package)
     options = typed[len(how.names) :]
     if (*how.names, *options) != tuple(typed):
@@ -232,6 +234,7 @@ def _run_all(
     console: Console,
     package: str,
 ) -> int:
+    """Run jobs one after the other; one that fails does not stop the others."""
     finished: list[store.Result] = []
     failed: list[str] = []
     for number, job in enumerate(jobs, 1):
@@ -259,6 +262,7 @@ def _run_all(
 def _run_one(
     job: runner.Job, how: commands.HowToRun, command: str, title: str, console: Console
 ) -> store.Result:
+    """The result of one job, computed if need be, and shown."""
     stored = job.stored()
     if stored and not (how.force or how.redraw):
         console.print(f"{title}: the result exists already; --force repeats the run")
@@ -279,6 +283,7 @@ def _run_one(
 
 
 def _show(how: commands.Show, console: Console, package: str) -> int:
+    """Show stored results."""
     held = True
     for experiment in _find(how.names, package):
         readable, refused = store.survey(how.out, experiment.name)
@@ -301,6 +306,7 @@ def _show(how: commands.Show, console: Console, package: str) -> int:
 
 
 def _list(how: commands.List, console: Console, package: str) -> int:
+    """List the experiments, as a table, as lines where nobody looks at a terminal, or as JSON."""
     known = registry.experiments(package).values()
     stored = {experiment.name: _stored(how.out, experiment.name) for experiment in known}
     if how.json:

@@ -156,6 +156,7 @@ def _divided(name: str, whole: Split, *, training: int) -> Dataset:
 
 
 def _mnist(folder: Path, download: bool) -> Dataset:
+    """MNIST from the published files, gzipped or not."""
     if download:
         for file, sha256 in MNIST_FILES.items():
             if not (folder / file).exists() and not (folder / file).with_suffix("").exists():
@@ -184,6 +185,7 @@ def _mnist(folder: Path, download: bool) -> Dataset:
 
 
 def _cifar10(folder: Path, download: bool) -> Dataset:
+    """CIFAR-10 from the published files, or from their archive."""
     inside = folder / "cifar-10-batches-bin"
     loose = next((at for at in (folder, inside) if (at / CIFAR10_FILES[0]).exists()), None)
     archive = folder / CIFAR10_ARCHIVE

@@ -159,6 +159,7 @@ def script(files: tuple[str, ...] = FORMULAS + PAGE) -> str:
 
 
 def _describe(surface: Surface) -> dict[str, Any]:
+    """What the page must know of a surface, as plain values for JSON."""
     problem = surface.make()
     window = surface.window or problem.bounds
     width = window[0][1] - window[0][0]

@@ -114,6 +114,7 @@ def is_bounded(hint: Any) -> bool:
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
+    """Hold one value against its annotation."""
     own = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]
     kind = typing.get_args(hint)[0] if own else hint
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
@@ -132,6 +133,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Raise unless a value is of a plain type; a float must be finite, too."""
     expected, words = {
         float: (Real, "a number"),
         int: (Integral, "an integer"),
@@ -145,6 +147,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
 
 
 def _check_tuple(name: str, value: Any, parts: tuple[Any, ...]) -> None:
+    """Raise unless a value is a tuple of as many elements as annotated, each as annotated."""
     if not isinstance(value, tuple | list):
         raise TypeError(f"{name} must be a tuple, got {value!r}")
     if parts[-1:] == (...,):

@@ -181,6 +181,7 @@ def _asset(name: str) -> str:
 
 
 def _templates() -> Any:
+    """The templates of the pages, with style and scripts."""
     import jinja2
 
     environment: Any = jinja2.Environment(

@@ -151,6 +151,7 @@ class Job:
         return dataset.assign_attrs({ABOUT: json.dumps(about)})
 
     def _draw(self, dataset: "xr.Dataset", folder: Path) -> None:
+        """Draw the figure into a folder, as SVG and PNG, and the experiment's own pages."""
         import matplotlib as mpl
 
         mpl.use("Agg")
@@ -172,6 +173,7 @@ class Job:
                 store.write_file(folder / name, page)
 
     def _about(self, command: str, seconds: float) -> dict[str, Any]:
+        """What `config.json` says of a run."""
         import jax
 
         config = store.plain(self.config)

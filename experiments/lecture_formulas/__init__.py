@@ -88,6 +88,7 @@ def adam_ratio(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def _growth_claims(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of the growth a step of Nesterov's method."""
     worst = 0.0
     right = []
     for rate in dataset.learning_rate.values:
@@ -206,6 +207,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _network_claims(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of batch normalization's gradient and of ELU."""
     error, jump = dataset.batch_norm_error, dataset.elu_jump
     # Of standard normal data both means, with the factor and without, have variance 1/m.
     expected = np.sqrt(2 / dataset.batch_size)
@@ -242,6 +244,7 @@ def _network_claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _adadelta_claims(dataset: xr.Dataset) -> list[Claim]:
+    """What is claimed of AdaDelta with one average for all coordinates."""
     norms = dataset.adadelta_norm
     largest = dataset.dimension.max().item()
     lecture = norms.sel(form="lecture", dimension=largest)

@@ -75,6 +75,7 @@ def distances(config: Config, depth: int) -> np.ndarray:
 
 
 def _run_depth(config: Config, depth: int, key: jax.Array) -> xr.Dataset:
+    """Look at networks of one depth: their stationary points, and descent."""
     descent_key, search_key, direction_key = jax.random.split(key, 3)
     problem = network(depth, config.seed)
     minimum = problem.minimum_value
@@ -126,6 +127,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
+    """What is claimed of the stationary points."""
     where, runs, total = f"{depth} layers: ", part.sizes["run"], part.sizes["point"]
     arrived = int((part.reason == saddle.Stop.TARGET_VALUE).sum())
     minimum = part.kind == saddle.Kind.MINIMUM
@@ -184,6 +186,7 @@ def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
 
 
 def _departure_claims(depth: int, part: xr.Dataset) -> list[Claim]:
+    """What is claimed of how long descent takes to leave W = 0."""
     where, nearest = f"{depth} layers: ", int(np.argmin(part.delta.values))
     law = "time per ln(1/delta)" if depth == 2 else "power of 1/delta in the time"
     measured = {
@@ -228,6 +231,7 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_points(axes: Axes, part: xr.Dataset) -> None:
+    """Draw the stationary points of one depth by value and smallest eigenvalue."""
     for kind, (marker, colour, label) in MARKS.items():
         of_kind = part.isel(point=(part.kind == kind).values)
         axes.plot(

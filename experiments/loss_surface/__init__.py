@@ -178,6 +178,7 @@ def _contours(axes, x, y, values: xr.DataArray, title: str) -> None:
 
 
 def _draw_saddle(axes, dataset: xr.Dataset) -> None:
+    """Draw the plane through the saddle, and the path that passes it."""
     steps = dataset.saddle_steps
     _contours(axes, steps, steps, dataset.saddle_surface, "extreme eigenvectors")
     axes.plot(*dataset.saddle_path.T, color="white", linewidth=1.2)

@@ -75,6 +75,7 @@ def _pairs(images: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarr
 
 
 def _build_critic(name: str, config: Config, images: np.ndarray, dtype, key) -> FunctionalView:
+    """A critic normalized in the way of this name."""
     model = MLP(
         (images.shape[1], *config.critic_hidden, 1),
         # Smooth, so that the penalty's gradient has derivatives everywhere.

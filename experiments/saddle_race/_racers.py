@@ -111,6 +111,7 @@ def _plain(name: str, family: str, make: Callable[..., Any]) -> Racer:
 
 
 def _accelerated_rule(scale: Any, key: jax.Array) -> optax.GradientTransformation:
+    """Perturbed accelerated gradient descent at this rate."""
     theta = 0.1
     return transforms.perturbed_accelerated_gradient_descent(
         scale,
@@ -125,6 +126,7 @@ def _accelerated_rule(scale: Any, key: jax.Array) -> optax.GradientTransformatio
 
 
 def _neon2_rule(scale: Any, key: jax.Array) -> optax.GradientTransformation:
+    """Gradient descent at this rate that looks for a way down by Neon2."""
     search = transforms.neon2(
         ESCAPE_RADIUS,
         GRADIENT_THRESHOLD,

@@ -185,6 +185,7 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_sharpness(axes, at: xr.Dataset, kind: str) -> None:
+    """Draw the sharpness over steps, with 2 over the rate."""
     for index, rate in enumerate(at.learning_rate.values):
         values = at.sharpness.isel(rate=index)
         axes.plot(at.record, values.mean("seed"), color=f"C{index}", label=f"rate {rate:g}")

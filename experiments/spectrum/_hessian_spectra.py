@@ -27,6 +27,7 @@ def squared_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def problem_of(config: Config, kind: str) -> problems.Problem:
+    """The loss of a network of this kind on the digits."""
     train = data.load("digits").standardized().train
     # Halved, or the sharpness starts above the edges of most rates.
     pixels = train.images[: config.images].reshape(config.images, -1) / 2

@@ -120,6 +120,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _certificate(dataset: xr.Dataset) -> Claim:
+    """The claim that every end is certified."""
     ends, lowest = dataset.end, dataset.min_eigenvalue
     local, left = ends == End.LOCAL, ends == End.SADDLE
     # Written so that NaN fails.
@@ -143,6 +144,7 @@ def _certificate(dataset: xr.Dataset) -> Claim:
 
 
 def _share_claim(row: xr.Dataset, k: int, extra: int) -> Claim:
+    """The claim that as many runs end badly as in the published table."""
     bad, runs = int((row.end == End.LOCAL).sum()), row.sizes["run"]
     statement = _name(k, extra) + "share of runs that end at a minimum that is not global"
     measured = show_share(bad, runs)
@@ -160,6 +162,7 @@ def _share_claim(row: xr.Dataset, k: int, extra: int) -> Claim:
 
 
 def _mean_claim(row: xr.Dataset, known: _safran_shamir.Row, k: int, extra: int) -> Claim:
+    """The claim that values and eigenvalues at bad minima have the published means."""
     parts, holds = [], True
     for name, expected in (("min_eigenvalue", known.min_eigenvalue), ("value", known.value)):
         sample = _local(row, name)
@@ -179,6 +182,7 @@ def _mean_claim(row: xr.Dataset, known: _safran_shamir.Row, k: int, extra: int) 
 
 
 def _family_claim(row: xr.Dataset, known: _safran_shamir.Row, k: int, extra: int) -> Claim:
+    """The claim that the published families of bad minima are found."""
     found = np.array([value for value, _ in families(_local(row, "value"))])
     distances = [np.min(np.abs(found - value), initial=np.inf) for value in known.families]
     return at_most(
@@ -213,6 +217,7 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_means(shares: Axes, eigenvalues: Axes, rows: xr.Dataset) -> None:
+    """Draw shares and mean eigenvalues of one kind of size, beside the published ones."""
     extra, runs = int(rows.extra), rows.sizes["run"]
     label = EXTRAS.get(extra, f"n = k + {extra}")
     k = rows.k.values
@@ -239,6 +244,7 @@ def _draw_means(shares: Axes, eigenvalues: Axes, rows: xr.Dataset) -> None:
 
 
 def _draw_families(axes: Axes, rows: xr.Dataset) -> None:
+    """Draw the values of bad minima, as areas by how often they were found."""
     for size in rows.k.values:
         found = families(_local(rows.sel(k=size), "value"))
         areas = [8 + 250 * count / rows.sizes["run"] for _, count in found]

@@ -340,6 +340,7 @@ def _kaiming(distribution, activation, mode, in_axis, out_axis, batch_axis):
 
 
 def _scaled(activation, direction, mode, distribution, in_axis, out_axis, batch_axis):
+    """An initializer whose variance is the squared gain of an activation over the fan."""
     check_activation(activation=activation)
     check_axes(in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
     factor = gain(activation, direction=direction)

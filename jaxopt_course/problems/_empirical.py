@@ -183,6 +183,7 @@ def _examples_depend_on_one_another(
 
 
 def _complain(train: bool) -> None:
+    """Warn, or raise ValueError, of examples that depend on one another."""
     if train:
         warnings.warn(
             "the examples depend on one another (batch normalization or dropout in training mode): "

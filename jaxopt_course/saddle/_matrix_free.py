@@ -378,6 +378,7 @@ def num_operations(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> int:
 
 
 def _operations(jaxpr: Jaxpr) -> int:
+    """About how many arithmetic operations the equations of a jaxpr take."""
     total = 0
     for equation in jaxpr.eqns:
         inner = [_operations(inner) for inner in jaxprs_in_params(equation.params)]

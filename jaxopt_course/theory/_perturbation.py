@@ -298,6 +298,7 @@ def _perturbed_agd_chi(
 
 
 def _check(smoothness, hessian_lipschitz, epsilon, failure_probability, function_gap, dimension, c):
+    """Raise unless the numbers of the theorem are in range."""
     check_positive(
         smoothness=smoothness,
         hessian_lipschitz=hessian_lipschitz,

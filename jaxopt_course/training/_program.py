@@ -333,6 +333,7 @@ def _train(
 def _step(
     program: TrainingProgram, batch: Data, augment_key: jax.Array, runs: Runs
 ) -> tuple[Runs, dict[str, jax.Array]]:
+    """Take one run through one batch."""
     inputs, labels = batch
     if program.augment is not None:
         inputs = program.augment(jax.random.fold_in(augment_key, runs.steps), inputs)

@@ -85,6 +85,7 @@ class TensorBoard(contextlib.AbstractContextManager):
             writer.flush()
 
     def _open(self, run: int, epoch: int) -> Any:
+        """Open a file for a run whose entries begin at an epoch."""
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyrefly: ignore
 

@@ -130,6 +130,7 @@ class WeightNorm(nnx.Module):
         return self._forward(x, *args, **kwargs)
 
     def _forward(self, *args, **kwargs):
+        """Call the layer with normalized weights, and give it its own back."""
         variables = dict(self._variables())
         weights = {path: variable[...] for path, variable in variables.items()}
         try:
