@@ -252,6 +252,11 @@ def bowl(x):
     return sum((jnp.sum(x**4 / 4 - x**2 / 2) for x in leaves), start=jnp.zeros([], jnp.float32))
 
 
+def means():
+    """An objective of which gradients can be stochastic."""
+    return saddle.mean_over_batches(lambda x, batch: bowl(x), jnp.ones((4, 2)), batch_size=2)
+
+
 def sines(x):
     return jax.tree.map(jnp.sin, x)
 
@@ -717,6 +722,7 @@ OWN: dict[str, dict[str, Kind]] = {
         "method": options("newton"),
         "max_steps": integers(5, -1),
     },
+    "saddle.escape": {"fun": objective.valid(means)},
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
     "saddle.extreme_eigenpairs": {
         "tolerance": non_negative(),

@@ -39,6 +39,11 @@ def sines(x):
     return jax.tree.map(jnp.sin, x)
 
 
+def scores(x):
+    """Two outputs for every example."""
+    return jax.tree.map(lambda leaf: jnp.stack([jnp.sin(leaf), jnp.cos(leaf)], axis=-1), x)
+
+
 def wrong_objectives():
     return (
         None,
@@ -194,6 +199,7 @@ OWN = {
         "epsilon": constant(None),
         "hessian_lipschitz": constant(None),
     },
+    "extreme_eigenpairs": {"x": Kind(st.just(jnp.ones(3)), point.wild)},
     "trace": {"method": options("hutchinson", "hutch++")},
     "diagonal": {"method": options("hutchinson", "diag++")},
     "hvp": {"x": Kind(st.just(jnp.ones(3)), point.wild)},
@@ -204,7 +210,7 @@ OWN = {
     },
     "fisher_product": {
         "x": Kind(st.just(jnp.ones(3)), point.wild),
-        "model": Kind(st.just(sines), st.sampled_from((sines, None, 3, "a", lambda x: "a"))),
+        "model": Kind(st.just(scores), st.sampled_from((scores, None, 3, "a", lambda x: "a"))),
         "family": options("gaussian", "bernoulli"),
     },
     "empirical_fisher_product": {

@@ -3,7 +3,7 @@ import typing
 
 import pytest
 
-from experiments.lab import cli, fields, registry, store
+from experiments.lab import cli, commands, fields, registry, store
 
 
 def test_experiments_are_the_modules_that_define_a_config(toys):
@@ -72,6 +72,6 @@ def test_every_field_of_every_config_has_its_range_or_its_choices(name):
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_the_command_line_gives_a_preset_its_own_folder(name, preset, tmp_path):
     experiment = registry.find(name)
-    _, config = cli._parse(experiment, ["--preset", preset])
+    config = cli._configure(experiment, commands.HowToRun(preset=preset), [])
     assert config == registry.make_preset(experiment.load().Config, preset)
     assert store.folder_of(tmp_path, name, config).name == preset
