@@ -24,6 +24,7 @@ STREAMS = (
     "classify",  # saddle.classify, matrix-free: Lanczos' start
     "norm",  # and its estimate of the norm of the Hessian
     "doubt",  # and its run from the gradient, beside a stationary point
+    "symmetries",  # saddle.linear_symmetries: random points
     "null space",  # saddle.classify(order=4): starts of the searches along flat directions
     "runs",  # saddle.escape_to_disk: starts and keys of the runs
     "observables",  # observables.step_radius and the like: first directions

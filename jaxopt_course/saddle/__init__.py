@@ -31,6 +31,10 @@ from jaxopt_course.saddle._escape import (
     Stop,
     escape,
 )
+from jaxopt_course.saddle._linear_symmetries import (
+    LinearSymmetries,
+    linear_symmetries,
+)
 from jaxopt_course.saddle._objectives import (
     GaussNewton,
     MeanOverBatches,
@@ -86,6 +90,7 @@ __all__ = [
     "Evidence",
     "GaussNewton",
     "Kind",
+    "LinearSymmetries",
     "MeanOverBatches",
     "Outcome",
     "PathSaddles",
@@ -108,6 +113,7 @@ __all__ = [
     "fisher_product",
     "gauss_newton_product",
     "hvp",
+    "linear_symmetries",
     "mean_over_batches",
     "min_eigenvalue",
     "path_saddles",

@@ -19,6 +19,7 @@ The Hessian is dense, and decomposed at each step of each run: for up to some hu
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -50,7 +51,8 @@ from jaxopt_course._engine._crews import Progress
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._progress import shown
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
-from jaxopt_course.saddle._point import StationaryPoint
+from jaxopt_course.saddle._linear_symmetries import LinearSymmetries, detect
+from jaxopt_course.saddle._point import Kind, StationaryPoint
 from jaxopt_course.saddle._search_program import (
     BLOCK,
     RULES,
@@ -188,7 +190,8 @@ def find(
             for the order of its neurons. By default the parameters themselves.
         max_points: The most points to list; by default as many as runs, 2n without a method.
         order: As in `classify`, which names the points.
-        null_space: As in `classify`, a function of the parameters.
+        null_space: As in `classify`, a function of the parameters. By default those of
+            `linear_symmetries`, which are looked for if a point is DEGENERATE without them.
         devices: As in `escape`.
         lanes: As in `escape`; by default half of the runs on a CPU, all on an accelerator.
         checkpoint: As in `escape`, for the searches; naming the points is done anew.
@@ -271,6 +274,8 @@ def find(
     )
     ends = batch.run(program, begin, about=lambda: about(program), execution=execution)
     census = take_census(naming, ends, begin.wanted, limits.tolerance, merge_tolerance)
+    if null_space is None:
+        census = _with_symmetries(naming, census, starts)
     return census if is_traced(census) else trimmed(census)
 
 
@@ -325,7 +330,7 @@ class Naming:
 
     fun: Traced
     canonical: Traced | None
-    null_space: Traced | None
+    null_space: Traced | LinearSymmetries | None
     max_points: int = flax.struct.field(pytree_node=False)
     order: int = flax.struct.field(pytree_node=False)
 
@@ -362,23 +367,10 @@ def take_census(
     best = groups.representative
     # The runs have decided what is stationary: doubled, lest rounding reverse it.
     bounds = 2 * tolerance * ends["scale"][best]
-
-    def name(_: StationaryPoint | None, x: Any, bound: jax.Array) -> StationaryPoint:
-        return classify_unchecked(
-            naming.fun,
-            x,
-            gradient_tolerance=bound,
-            order=naming.order,
-            null_space=naming.null_space,
-            # The ends stand for the stationary points beside which they stopped.
-            count_doubtful=False,
-        )
-
     candidates = jax.tree.map(lambda leaf: leaf[best], params)
-    first = jax.tree.map(lambda leaf: leaf[0], params)
-    shape = jax.eval_shape(lambda x: name(None, x, bounds[0]), first)
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    guarded = jax.vmap(update_where(name, block=BLOCK), in_axes=(0, None, 0, 0))
+    shapes = jax.eval_shape(jax.vmap(partial(_name, naming, None)), candidates, bounds)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    guarded = jax.vmap(update_where(partial(_name, naming), block=BLOCK))
     point = guarded(jnp.arange(best.size) < groups.count, nothing, candidates, bounds)
 
     # The last word on the index has `classify`, which doubts small eigenvalues.
@@ -409,6 +401,42 @@ def take_census(
             point=jnp.where(counted, place[groups.group], -1).astype(jnp.int32),
         ),
     )
+
+
+def _name(naming: Naming, _: Any, x: Any, bound: jax.Array) -> StationaryPoint:
+    """Classify a point whose gradient norm is at most the bound."""
+    return classify_unchecked(
+        naming.fun,
+        x,
+        gradient_tolerance=bound,
+        order=naming.order,
+        null_space=naming.null_space,
+        # The ends stand for the stationary points beside which they stopped.
+        count_doubtful=False,
+    )
+
+
+def _with_symmetries(naming: Naming, census: Census, starts: chex.ArrayTree) -> Census:
+    """Name anew what is DEGENERATE, leaving out the directions of linear symmetries."""
+    undecided = jnp.any(_undecided(census))
+    if is_traced(undecided):
+        return jax.lax.cond(undecided, lambda: _renamed(naming, census, starts), lambda: census)
+    return _renamed(naming, census, starts) if undecided else census
+
+
+def _undecided(census: Census) -> jax.Array:
+    return (census.point.kind == Kind.DEGENERATE) & (census.count > 0)
+
+
+@jax.jit
+def _renamed(naming: Naming, census: Census, starts: chex.ArrayTree) -> Census:
+    symmetries = detect(naming.fun, starts, jax.random.key(0))
+    naming = dataclasses.replace(naming, null_space=symmetries)
+    guarded = jax.vmap(update_where(partial(_name, naming), block=BLOCK))
+    bounds = census.point.gradient_tolerance
+    asking = _undecided(census) & (symmetries.count > 0)
+    point = guarded(asking, census.point, census.params, bounds)
+    return dataclasses.replace(census, point=point)
 
 
 def trimmed(census: Census) -> Census:

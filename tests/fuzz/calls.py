@@ -723,6 +723,9 @@ OWN: dict[str, dict[str, Kind]] = {
         "max_steps": integers(5, -1),
     },
     "saddle.escape": {"fun": objective.valid(means)},
+    "saddle.linear_symmetries": {
+        "points": trees(lambda: jnp.ones((2, 3)), None, jnp.ones([]), 1.0, [], jnp.ones((2, 0))),
+    },
     "saddle.find": {"method": options("newton"), "max_steps": integers(5, -1)},
     "saddle.extreme_eigenpairs": {
         "tolerance": non_negative(),

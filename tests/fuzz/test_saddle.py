@@ -178,6 +178,7 @@ OWN = {
         "learning_rate": positive(1e-3, 1e-1),
         "method": options("newton"),
     },
+    "linear_symmetries": {"points": starts},
     "path_saddles": {
         "path": starts,
         "canonical": Kind(st.just(None), st.sampled_from((None, lambda x: x, 3, "a"))),
@@ -274,7 +275,15 @@ ENTRIES = {
     if callable(member) and not isinstance(member, type) and not name.startswith("_")
 }
 NOT_VARIED = {name: {"devices"} for name in ("escape", "escape_to_disk", "find")}
-SLOW = ("barrier", "find", "path_saddles", "escape", "escape_to_disk", "classify")
+SLOW = (
+    "barrier",
+    "find",
+    "linear_symmetries",
+    "path_saddles",
+    "escape",
+    "escape_to_disk",
+    "classify",
+)
 
 
 def test_every_public_function_has_an_entry():
