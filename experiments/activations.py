@@ -24,6 +24,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import training
 from jaxopt_course.nn import MLP, activation
 from jaxopt_course.nn import _initializers as initializers
@@ -199,17 +200,21 @@ def plot(dataset: xr.Dataset) -> Figure:
     reached = dataset.train_loss < dataset.attrs["threshold"]
     best = dataset.epoch.where(reached, never).min("epoch").mean("seed").argmin("learning_rate")
     for index, name in enumerate(dataset.activation.values):
-        left.plot(dataset.x, dataset.value.sel(activation=name), color=f"C{index}", label=name)
-        middle.plot(dataset.x, dataset.slope.sel(activation=name), color=f"C{index}")
+        # ReLU and its leaky sister lie upon each other on one side: dashes show both.
+        look = {"color": f"C{index}", "ls": "--" if name == "leaky_relu" else "-"}
+        left.plot(dataset.x, dataset.value.sel(activation=name), label=name, **look)
+        middle.plot(dataset.x, dataset.slope.sel(activation=name), **look)
         chosen = dataset.train_loss.sel(activation=name).isel(
             learning_rate=int(best.sel(activation=name))
         )
         rate = float(chosen.learning_rate)
-        right.semilogy(
-            dataset.epoch, chosen.median("seed"), color=f"C{index}", label=f"{name}, {rate:g}"
-        )
-        right.fill_between(
-            dataset.epoch, chosen.min("seed"), chosen.max("seed"), color=f"C{index}", alpha=0.15
+        draw.band(
+            dataset.epoch,
+            chosen.transpose("seed", "epoch"),
+            quantiles=(0, 1),
+            label=f"{name}, {rate:g}",
+            ax=right,
+            color=f"C{index}",
         )
     right.axhline(dataset.attrs["threshold"], color="black", lw=0.8, ls=":")
     left.set(xlabel="x", ylabel="f(x)", title="functions", ylim=(-1.5, 4))
@@ -217,6 +222,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     right.set(
         xlabel="epoch",
         ylabel="train loss",
+        yscale="log",
         ylim=(1e-4, 3),
         title="median and range of seeds, best rate",
     )

@@ -25,6 +25,7 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import transforms
 
 from .lab import progress
@@ -255,17 +256,20 @@ def plot(dataset: xr.Dataset) -> Figure:
     (aligned, turned), (counts, sizes) = figure.subplots(2, 2)
     markers = dict(zip(dataset.rule.values, "os^D", strict=True))
     # Above: paths on the quadratic, along the axes and turned.
-    grid = np.linspace(-1.6, 1.6, 200)
-    x, y = np.meshgrid(grid, grid)
     kappa = dataset.attrs["drawn"]
     for axes, panel in (("aligned", aligned), ("turned", turned)):
         cos, sin = np.cos(ANGLES[axes]), np.sin(ANGLES[axes])
-        value = kappa * (cos * x + sin * y) ** 2 + (cos * y - sin * x) ** 2
-        levels = np.geomspace(0.02, 300, 12)
-        panel.contour(x, y, value, levels=levels, colors="0.82", linewidths=0.8)
+        turned_by = np.array([[cos, sin], [-sin, cos]])
+        draw.surface(
+            lambda x, basis=turned_by: jnp.array([kappa, 1.0]) @ (basis @ x) ** 2,
+            ((-0.9, 1.6), (-0.3, 1.6)),
+            levels=12,
+            ax=panel,
+        )
         for rule, marker in markers.items():
             path = dataset.path.sel(rule=rule, axes=axes)
-            panel.plot(*path.T, marker=marker, ms=4, markevery=25, lw=1.4, alpha=0.85)
+            look = {"marker": marker, "ms": 4, "markevery": 25, "lw": 1.4, "alpha": 0.85}
+            draw.path(path.values, ax=panel, **look)
         panel.plot(0, 0, "k*", ms=13)
         panel.set(xlabel="x", ylabel="y", xlim=(-0.9, 1.6), ylim=(-0.3, 1.6))
     aligned.set_title(f"along the axes: one straight path (condition number {kappa:.0f})")

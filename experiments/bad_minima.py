@@ -28,6 +28,7 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 from scipy import optimize
 
+from jaxopt_course import plot as draw
 from jaxopt_course import problems, saddle, transforms
 
 from .lab import resumable
@@ -245,9 +246,8 @@ def plot(dataset: xr.Dataset) -> Figure:
         around.errorbar(beside, middle, whiskers, fmt=MARKERS[i % 5], ms=5, capsize=2, label=label)
         gap = np.maximum(abs(part.path - BAD_VALUE).median("returning"), 1e-17)
         back.plot(part.step + 1, gap, label=label, linestyle=LINES[i % 5])
-        values = np.sort(np.maximum(part.elsewhere.values, 1e-32))
-        share = 100 * np.arange(1, values.size + 1) / values.size
-        elsewhere.step(values, share, where="post", linestyle=LINES[i % 5])
+        values = np.maximum(part.elsewhere.values, 1e-32)
+        draw.distribution(values, ax=elsewhere, linestyle=LINES[i % 5])
     # Their axes and the value of the bad minimum.
     count = dataset.sizes["perturbation"]
     around.set(
@@ -265,13 +265,12 @@ def plot(dataset: xr.Dataset) -> Figure:
         ylabel=f"|loss - 1/3| (median of {dataset.sizes['returning']} runs)",
     )
     elsewhere.axvline(BAD_VALUE, color="0.4", linestyle=":")
-    elsewhere.annotate("1/3", (BAD_VALUE, 92), (-3, 0), textcoords="offset points", ha="right")
+    elsewhere.annotate("1/3", (BAD_VALUE, 0.92), (-3, 0), textcoords="offset points", ha="right")
     elsewhere.set(
         xscale="log",
-        ylim=(0, 100),
         title="yet there is lower ground",
         xlabel="loss where BFGS ends",
-        ylabel=f"share of {dataset.sizes['start']} random starts (%)",
+        ylabel=f"share of {dataset.sizes['start']} random starts",
     )
     around.legend(loc="upper left")
     figure.suptitle("A loss of 1/3 is a local minimum, while other weights fit the data exactly")

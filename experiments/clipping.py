@@ -31,6 +31,7 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import transforms
 
 from .lab import progress
@@ -285,7 +286,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     for name, colour in zip(CLIPPING, ("C1", "C0"), strict=True):
         one = dataset.sel(clipping=name)
         for i in range(dataset.sizes["drawn"]):
-            surface.plot(*one.path.isel(drawn=i).T, color=colour, lw=1.2, marker=".", ms=3)
+            path = one.path.isel(drawn=i).values
+            draw.path(path, ax=surface, color=colour, lw=1.2, marker=".", ms=3)
             label = name if i == 0 else None
             smooth = one.error.isel(drawn=i).rolling(time=25).median()
             errors.semilogy(smooth, color=colour, lw=1.2, label=label)

@@ -29,6 +29,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import problems, saddle, theory, transforms
 
 from .lab import resumable
@@ -272,9 +273,10 @@ def plot(dataset: xr.Dataset) -> Figure:
 def _draw_race(axes, race: xr.Dataset) -> None:
     """Draw values over steps, by method."""
     for method in METHODS:
-        low, median, high = race.value.sel(optimizer=method)
-        (line,) = axes.plot(race.step, median, label=method)
-        axes.fill_between(race.step, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
+        # 5, 50 and 95 % of the runs are kept: their own median and range.
+        values = race.value.sel(optimizer=method).transpose("quantile", "step")
+        draw.band(race.step, values, quantiles=(0, 1), label=method, ax=axes)
+    axes.legend().remove()
     axes.axhline(race.minimum.values.flat[0], color="black", linewidth=0.8, linestyle=":")
     axes.annotate("minimum", (race.step[-1], race.minimum.values.flat[0]), ha="right", va="bottom")
     axes.set(

@@ -36,6 +36,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import theory
 from jaxopt_course.nn import MLP, BatchNorm, functional_view
 from jaxopt_course.training import cross_entropy
@@ -265,15 +266,11 @@ def plot(dataset: xr.Dataset) -> Figure:
     axis = figure.subplots()
     for index, rule in enumerate(dataset.rule.values):
         difference = dataset.difference.sel(rule=rule)
-        axis.loglog(dataset.step, difference.median("seed"), color=f"C{index}", label=rule)
-        axis.fill_between(
-            dataset.step,
-            difference.min("seed"),
-            difference.max("seed"),
-            color=f"C{index}",
-            alpha=0.2,
-        )
+        runs = difference.transpose("seed", "step")
+        draw.band(dataset.step, runs, quantiles=(0, 1), label=rule, ax=axis, color=f"C{index}")
     axis.set(
+        xscale="log",
+        yscale="log",
         xlabel="step",
         ylabel="largest difference of outputs",
         title="against SGD with weight decay; median and range of seeds",

@@ -24,6 +24,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course.nn import MLP
 
 from .lab import data, progress, resumable
@@ -217,10 +218,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     shown = {"0": "true labels", "1": "random labels", **{name: name for name in INPUTS}}
     for index, (condition, label) in enumerate(shown.items()):
         error = dataset.train_error.sel(condition=condition)
-        left.plot(dataset.epoch, error.mean("seed"), color=f"C{index}", label=label)
-        left.fill_between(
-            dataset.epoch, error.min("seed"), error.max("seed"), color=f"C{index}", alpha=0.2
-        )
+        look = {"center": "mean", "quantiles": (0, 1), "color": f"C{index}"}
+        draw.band(dataset.epoch, error.transpose("seed", "epoch"), label=label, ax=left, **look)
     left.set(xlabel="epoch", ylabel="training error", title="mean and range of seeds", xscale="log")
     left.legend()
     x = np.array(dataset.attrs["corruptions"], float)

@@ -42,6 +42,7 @@ import optax
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import transforms
 
 from .lab import progress
@@ -371,11 +372,8 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 def _draw(axis, losses: xr.DataArray, over: str, **line) -> None:
     """Draw the median of seeds with their range."""
-    losses = losses.transpose(over, "seed")
-    axis.loglog(losses[over], losses.median("seed"), **line)
-    axis.fill_between(
-        losses[over], losses.min("seed"), losses.max("seed"), color=line["color"], alpha=0.15
-    )
+    draw.band(losses[over], losses.transpose("seed", over), quantiles=(0, 1), ax=axis, **line)
+    axis.set(xscale="log", yscale="log")
 
 
 def _title(dataset: xr.Dataset) -> str:

@@ -24,6 +24,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from jaxopt_course import plot as draw
 from jaxopt_course import problems, saddle
 
 from .lab import progress
@@ -32,15 +33,6 @@ from .lab.fields import Checked, above, minimum, one_of
 
 PRECISIONS = {"float32": jnp.float32, "float64": jnp.float64}
 EIGENVALUE_TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
-# Okabe and Ito's colours, and a shape for each kind, so that neither has to be seen alone.
-MARKS = {
-    "MINIMUM": ("o", "#009E73"),
-    "MAXIMUM": ("^", "#CC79A7"),
-    "STRICT_SADDLE": ("X", "#D55E00"),
-    "NON_STRICT_SADDLE": ("s", "#E69F00"),
-}
-
-
 SURFACES = (
     "hyperbolic_saddle",
     "nesterov_saddle",
@@ -212,34 +204,20 @@ def _draw_surface(axes: Axes, panel: xr.Dataset, points: xr.Dataset) -> None:
     # As pixels also in the SVG, which would otherwise take megabytes.
     axes.contourf(x, y, panel.height, levels=levels, **fill).set_rasterized(True)
     axes.contour(x, y, panel.height, levels=levels, **line).set_rasterized(True)
-    length = 0.14 * min(np.ptp(x), np.ptp(y))
-    for i in range(points.sizes["point"]):
-        point = points.isel(point=i)
-        marker, colour = MARKS[point.kind.item()]
-        position = point.position.values
-        if point.kind == "STRICT_SADDLE":
-            for sign in (1, -1):
-                axes.annotate(
-                    "",
-                    xytext=position,
-                    xy=position + sign * length * point.escape_direction.values,
-                    arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.6},
-                )
-        told = point.found_kind.sel(precision="float64") == point.kind
-        axes.plot(
-            *position,
-            marker,
-            ms=10,
-            mfc=colour if told else "white",
-            mec="black" if told else colour,
-            mew=0.8 if told else 2.2,
-        )
     axes.set(
         title=str(panel.panel.item()).replace("-", " ").title(),
         xlim=(x[0], x[-1]),
         ylim=(y[0], y[-1]),
         box_aspect=1,
     )
+    draw.points(
+        points.position,
+        [saddle.Kind[kind] for kind in points.kind.values],
+        directions=points.escape_direction.where(_strict(points)).transpose("point", "axis"),
+        hollow=(points.found_kind.sel(precision="float64") != points.kind).values,
+        ax=axes,
+    )
+    axes.legend().remove()
 
 
 def plot(dataset: xr.Dataset) -> Figure:
@@ -251,18 +229,19 @@ def plot(dataset: xr.Dataset) -> Figure:
     for name in dataset.panel.values:
         panel = dataset.sel(panel=name)
         _draw_surface(next(cells), panel, dataset.isel(point=(dataset.surface == name).values))
-    legend = [
-        Line2D([], [], ls="", marker=marker, ms=10, mfc=colour, mec="black", label=label)
-        for kind, (marker, colour) in MARKS.items()
-        for label in [kind.replace("_", " ").lower().replace("non ", "non-")]
-    ]
-    arrow = Line2D([], [], color="black", marker=">", label="escape direction")
-    hollow = Line2D([], [], ls="", marker="o", ms=10, mfc="white", mec="black", mew=2)
-    hollow.set_label("hollow: the Hessian\ncannot tell")
+    # The legend of one point of each kind, outside of its own, empty axes.
     corner = next(cells)
+    kinds = [kind for kind in saddle.Kind if kind.name in dataset.kind.values]
+    draw.points(np.full((len(kinds), 2), np.nan), kinds, ax=corner)
+    marks, labels = corner.get_legend_handles_labels()
+    arrow = Line2D([], [], color="black", marker=">", label="escape direction")
+    hollow = Line2D([], [], ls="", marker="o", ms=8, mfc="white", mec="black", mew=2)
     corner.legend(
-        handles=[*legend, arrow, hollow], loc="center", title="dark is low", fontsize="medium"
-    )
+        [*marks, arrow, hollow],
+        [*(label.removesuffix(" (1)") for label in labels), "escape direction",
+         "hollow: the Hessian\ncannot tell"],
+        loc="center", title="dark is low", fontsize="medium",
+    )  # fmt: skip
     for cell in (corner, *cells):
         cell.set_axis_off()
     figure.suptitle("The Hessian decides at regular points and admits where it cannot")

@@ -42,6 +42,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
+
 from ..lab import data
 from ..lab.claims import Claim
 from ..lab.statistics import mean_interval, show_mean
@@ -189,10 +191,8 @@ def plot(dataset: xr.Dataset) -> Figure:
             first.plot(dataset.learning_rate, shown.mean("seed"), marker="o", ms=3, **style)
         for axis, name in ((second, "loss_range"), (third, "gradient_change")):
             values = dataset[name].sel(network=network)
-            axis.plot(dataset.step, values.mean("seed"), lw=1, **style)
-            axis.fill_between(
-                dataset.step, values.min("seed"), values.max("seed"), color=f"C{index}", alpha=0.2
-            )
+            look = {"quantiles": (0, 1), "center": "mean", "lw": 1, "ax": axis}
+            draw.band(dataset.step, values.transpose("seed", "step"), **look, **style)
     first.axhline(dataset.attrs["trained_loss"], color="black", lw=0.8, ls=":")
     first.set(
         xscale="log",
@@ -202,7 +202,9 @@ def plot(dataset: xr.Dataset) -> Figure:
         title="below the dotted line it trains",
     )
     second.legend(title="normalization", loc="lower left")
+    third.legend().remove()
     second.set(yscale="log", xlabel="step", title="range of the loss along the gradient")
+    second.set_ylim(bottom=1e-3)  # Room for the legend.
     third.set(yscale="log", xlabel="step", title="change of the gradient along it")
     # Accuracies by what is trained.
     accuracy = 100 * dataset.test_accuracy

@@ -37,6 +37,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from jaxopt_course import plot as draw
 from jaxopt_course import saddle
 
 from ..lab.claims import Claim
@@ -185,9 +186,10 @@ def plot(dataset: xr.Dataset) -> Figure:
 def _draw(axes: Axes, part: xr.Dataset) -> None:
     """Draw one problem: medians, all runs between the smallest and the largest value."""
     for sort, style in ((PLAIN, "--"), (SADDLE, "-"), (RANDOM, "-")):
-        low, median, high = part.height.sel(sort=sort)
-        (line,) = axes.plot(part.step, median, style, label=sort)
-        axes.fill_between(part.step, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        # Lowest, median and highest are kept: their own median and range.
+        heights = part.height.sel(sort=sort).transpose("quantile", "step")
+        draw.band(part.step, heights, quantiles=(0, 1), label=sort, ax=axes, linestyle=style)
+    axes.legend().remove()
     edge = 1.04 * part.step[-1].item()
     for which, marker, colour in (
         (global_minimum(part), "o", "#009E73"),

@@ -38,6 +38,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
+from jaxopt_course import plot as draw
 from jaxopt_course import saddle
 
 from ..lab import progress, resumable
@@ -205,12 +206,12 @@ def plot(dataset: xr.Dataset) -> Figure:
     second.set(xlabel="loss", ylabel="lowest eigenvalue", title="lowest eigenvalue")
     heights = np.array_split(np.argsort(dataset.value.values), 3)
     for places, name in zip(heights, ("lowest", "middle", "highest"), strict=True):
-        values = np.sort(dataset.eigenvalues.values[places].ravel())
-        third.plot(values, np.linspace(0, 100, values.size), label=f"{name} third by loss")
+        values = dataset.eigenvalues.values[places]
+        draw.distribution(values, label=f"{name} third by loss", ax=third)
     third.axvline(0, color="0.6", linewidth=0.8)
     third.set(
         xlabel="eigenvalue",
-        ylabel="% of eigenvalues below",
+        ylabel="share of eigenvalues below",
         title="spectra move to the left",
     )
     third.set_xscale("symlog", linthresh=1e-2)

@@ -38,6 +38,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import saddle
 
 from ..lab.claims import Claim, within
@@ -60,11 +61,6 @@ __all__ = ["Config", "claims", "plot", "run"]
 SOURCE = "Kawaguchi 2016, "
 SLOPE_TOLERANCE = 0.05
 CHAIN, NETWORK = "chain, all weights equal", "width 2, random directions"
-MARKS = {
-    saddle.Kind.MINIMUM: ("o", "#009E73", "minimum"),
-    saddle.Kind.STRICT_SADDLE: ("X", "#D55E00", "strict saddle"),
-    saddle.Kind.NON_STRICT_SADDLE: ("s", "#E69F00", "saddle, not strict"),
-}
 
 
 def distances(config: Config, depth: int) -> np.ndarray:
@@ -83,7 +79,7 @@ def _run_depth(config: Config, depth: int, key: jax.Array) -> xr.Dataset:
     starts = jax.vmap(problem.init)(keys_of(descent_key, config.runs))
     runs = descend(problem, starts, config.steps)
     ends = jax.tree.map(lambda leaf: leaf[: config.searches], runs.params)
-    points, tried = stationary_points(problem, ends, search_key)
+    points, tried = stationary_points(problem, ends, search_key, config.runs)
     deltas = distances(config, depth)
     times = network_times(depth, deltas, keys_of(direction_key, config.directions))
     data = {name: ("point", values) for name, values in points._asdict().items()}
@@ -232,19 +228,7 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 def _draw_points(axes: Axes, part: xr.Dataset) -> None:
     """Draw the stationary points of one depth by value and smallest eigenvalue."""
-    for kind, (marker, colour, label) in MARKS.items():
-        of_kind = part.isel(point=(part.kind == kind).values)
-        axes.plot(
-            of_kind.value,
-            of_kind.min_eigenvalue,
-            marker,
-            color=colour,
-            mec="black",
-            mew=0.5,
-            ms=8,
-            alpha=0.7,
-            label=f"{label} ({of_kind.sizes['point']})",
-        )
+    draw.points(np.stack([part.value, part.min_eigenvalue], axis=1), part.kind, ax=axes)
     axes.axvline(part.minimum_value, color="0.6", linewidth=0.8, linestyle=":")
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xlabel("loss")

@@ -82,16 +82,24 @@ def descend(problem: problems.Problem, starts: Any, steps: int) -> saddle.Escape
 
 
 def stationary_points(
-    problem: problems.Problem, ends: Any, key: jax.Array
+    problem: problems.Problem, ends: Any, key: jax.Array, draws: int
 ) -> tuple[Points, np.ndarray]:
     """Search from ends of descent and from as many random starts, and name the known points too.
+
+    Args:
+        problem: The network's loss.
+        ends: Where descents ended, with the runs as leading axis.
+        key: Of the random starts and the changes of basis.
+        draws: How many starts are drawn, of which the first are searched from.
 
     Returns:
         The points, and how many of each source were tried.
     """
     search_key, basis_key = jax.random.split(key)
     count = len(jax.tree.leaves(ends)[0])
-    starts = jax.vmap(problem.init)(keys_of(search_key, count))
+    # As many draws as for the descents, which have compiled that; start i does not depend on it.
+    drawn = jax.vmap(problem.init)(keys_of(search_key, draws))
+    starts = jax.tree.map(lambda leaf: leaf[:count], drawn)
     runs = resumable.find(
         problem.fun,
         jax.tree.map(lambda *parts: jnp.concatenate(parts), ends, starts),

@@ -26,9 +26,13 @@ Last result: all 9 claims hold; batch normalization divides the curvature by 3.7
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+
+from jaxopt_course import landscape
+from jaxopt_course import plot as draw
 
 from ..lab import data, progress
 from ..lab.claims import Claim, at_least, at_most
@@ -118,9 +122,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     # Random lines.
     for index, kind in enumerate(KINDS):
         values = dataset.line.sel(kind=kind).stack(every=("seed", "direction"))
-        low, median, high = values.quantile([0.05, 0.5, 0.95], "every")
-        lines.plot(dataset.step, median, color=f"C{index}", label=kind)
-        lines.fill_between(dataset.step, low, high, color=f"C{index}", alpha=0.25, linewidth=0)
+        look = {"quantiles": (0.05, 0.95), "color": f"C{index}"}
+        draw.band(dataset.step, values.transpose("every", "step"), label=kind, ax=lines, **look)
     lines.set(
         yscale="log",
         xlabel="step, filter-normalised",
@@ -131,13 +134,14 @@ def plot(dataset: xr.Dataset) -> Figure:
     # Random planes, and below them the plane that holds most of the path.
     for axes, below, kind in zip(planes, paths, KINDS, strict=False):
         at = dataset.sel(kind=kind)
-        _contours(axes, at.step, at.step, at.surface, "random plane, " + kind)
+        _draw_plane(axes, at.step, at.step, at.surface, _levels(dataset.surface))
         axes.set(xlabel="step, filter-normalised", ylabel="step, filter-normalised")
-        x, y = at.path_axes.T
-        share = 100 * float(at.path_share[0])
-        _contours(below, x, y, at.path_surface, f"path; the plane holds {share:.0f} %")
-        below.plot(*at.path.T, "o-", color="white", markersize=3, linewidth=1)
+        axes.set_title(f"random plane, {kind}")
+        x, y = at.path_axes.transpose("axis", "row")
+        _draw_plane(below, x, y, at.path_surface, _levels(dataset.path_surface))
+        draw.path(at.path.values, ax=below, color="white", marker="o", markersize=3)
         below.set(xlabel="first principal direction", ylabel="second")
+        below.set_title(f"path; the plane holds {100 * float(at.path_share[0]):.0f} %")
     # The slices through the saddle, and the path as seen from it.
     _draw_saddle(planes[2], dataset)
     for index, end in enumerate(ENDS):
@@ -153,7 +157,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     )
     bends.legend()
     paths[2].plot(dataset.saddle_distance, label="distance")
-    paths[2].plot(dataset.lowest_share, label="share in lowest eigenspace")
+    paths[2].plot(dataset.lowest_share, label="share in lowest\neigenspace")
     paths[2].axvline(float(dataset.leaves), color="0.6", linewidth=1)
     paths[2].set(
         xscale="log",
@@ -170,20 +174,25 @@ def plot(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def _contours(axes, x, y, values: xr.DataArray, title: str) -> None:
+def _levels(values: xr.DataArray) -> np.ndarray:
+    """Return the levels that planes of all kinds have in common."""
+    return np.geomspace(float(values.min()) * (1 - 1e-6), float(values.max()) * (1 + 1e-6), 21)
+
+
+def _draw_plane(axes, x, y, values: xr.DataArray, levels: np.ndarray) -> None:
     """Draw a surface, first axis of the values along x, in logarithmic colours."""
-    drawn = axes.contourf(x, y, np.log10(values.values.T), levels=20)
-    axes.figure.colorbar(drawn, ax=axes, label="log10 of the loss")
-    axes.set_title(title)
+    found = landscape.Plane(*(jnp.asarray(np.asarray(part)) for part in (x, y, values)))
+    draw.plane(found, levels=levels, filled=True, ax=axes)
 
 
 def _draw_saddle(axes, dataset: xr.Dataset) -> None:
     """Draw the plane through the saddle, and the path that passes it."""
     steps = dataset.saddle_steps
-    _contours(axes, steps, steps, dataset.saddle_surface, "extreme eigenvectors")
-    axes.plot(*dataset.saddle_path.T, color="white", linewidth=1.2)
+    _draw_plane(axes, steps, steps, dataset.saddle_surface, _levels(dataset.saddle_surface))
+    draw.path(dataset.saddle_path.values, ax=axes, color="white", linewidth=1.2)
     axes.plot(0, 0, "X", color="black")
     axes.set(
+        title="extreme eigenvectors",
         xlabel="lowest eigenvalue",
         ylabel="highest eigenvalue",
         xlim=(float(steps[0]), float(steps[-1])),

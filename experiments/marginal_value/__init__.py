@@ -34,6 +34,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
+
 from ..lab.claims import Claim
 from ..lab.statistics import mean_interval, show_mean
 from . import _private_features, _wilson_figure, separable_example
@@ -132,14 +134,14 @@ def _annotated(axis: Axes, dataset: xr.Dataset, name: str) -> None:
         error = 100 * best[name].sel(optimizer=method)
         lowest = error.isel(epoch=int(np.argmin(error.mean("run").values)))
         mean, half = mean_interval(lowest)
-        axis.plot(
+        draw.band(
             dataset.epoch,
-            error.mean("run"),
-            color=f"C{index}",
+            error.transpose("run", "epoch"),
+            center="mean",
+            quantiles=(0, 1),
             label=f"{method}: {mean:.2f} ± {half:.2f}",
-        )
-        axis.fill_between(
-            dataset.epoch, error.min("run"), error.max("run"), color=f"C{index}", alpha=0.15
+            ax=axis,
+            color=f"C{index}",
         )
     axis.set(xlabel="epoch", yscale="symlog" if name == "train_error" else "linear")
     axis.legend(title="best epoch, mean and 95 %")

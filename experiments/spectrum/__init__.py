@@ -27,9 +27,13 @@ Last result: all 10 claims hold; the outliers that are 10 early are 10, 1 and 7 
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+
+from jaxopt_course import plot as draw
+from jaxopt_course import saddle
 
 from ..lab import progress
 from ..lab.claims import Claim, at_most
@@ -62,6 +66,13 @@ def outlier_count(dataset: xr.Dataset) -> xr.DataArray:
         rank=slice(None, -1)
     )
     return ratios.argmax("rank") + 1
+
+
+def density(dataset: xr.Dataset, time: str) -> saddle.SpectralDensity:
+    """Return the spectral density of the first network of one kind at one of the times."""
+    at = dataset.sel(time=time)
+    nodes, weights = (jnp.asarray(at[name].values) for name in ("node", "weight"))
+    return saddle.SpectralDensity(nodes, weights, jnp.asarray(nodes.size), jnp.asarray(True))
 
 
 def edge(dataset: xr.Dataset) -> xr.DataArray:
@@ -160,12 +171,12 @@ def plot(dataset: xr.Dataset) -> Figure:
         at = dataset.sel(kind=kind)
         _draw_sharpness(row[0], at, kind)
         for axes, time in zip(row[1:4], TIMES, strict=True):
-            now = at.sel(time=time)
-            axes.fill_between(now.grid, np.maximum(now.density, 1e-6), 1e-6, alpha=0.4)
-            axes.plot(now.grid, np.maximum(now.density, 1e-6), linewidth=1)
-            axes.set(yscale="log", ylim=(1e-5, 5), xlabel="eigenvalue", title=f"density, {time}")
+            found = density(at, time)
+            draw.density(found, width=0.01 * float(np.ptp(found.nodes)), ax=axes)
+            axes.set(ylim=(1e-5, 5), xlabel="eigenvalue", ylabel="", title=f"spectrum, {time}")
             axes.axvline(0, color="0.6", linewidth=0.8)
-        row[1].set_ylabel("per unit of eigenvalue, first network")
+            axes.legend().remove()
+        row[1].set_ylabel("density (band: 2 standard errors), first network")
         for index, time in enumerate(TIMES):
             values = at.top.sel(time=time)
             ranks = np.arange(1, values.sizes["rank"] + 1)
@@ -188,10 +199,9 @@ def _draw_sharpness(axes, at: xr.Dataset, kind: str) -> None:
     """Draw the sharpness over steps, with 2 over the rate."""
     for index, rate in enumerate(at.learning_rate.values):
         values = at.sharpness.isel(rate=index)
-        axes.plot(at.record, values.mean("seed"), color=f"C{index}", label=f"rate {rate:g}")
-        axes.fill_between(
-            at.record, values.min("seed"), values.max("seed"), color=f"C{index}", alpha=0.3
-        )
+        look = {"center": "mean", "quantiles": (0, 1), "color": f"C{index}"}
+        runs = values.transpose("seed", "record")
+        draw.band(at.record, runs, label=f"rate {rate:g}", ax=axes, **look)
         axes.axhline(2 / rate, color=f"C{index}", linestyle=":", linewidth=1)
     axes.set(
         xlabel="step",

@@ -17,7 +17,6 @@ from ._config import Config
 
 KINDS = ("no normalization", "batch normalization")
 TIMES = ("start", "early", "end")
-GRID = 400
 
 
 def squared_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
@@ -75,10 +74,8 @@ def _eigenvalues(
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "probes"))
-def _density(fun, params, grid, key, steps: int, probes: int):
-    spectrum = saddle.spectral_density(fun, params, num_steps=steps, num_probes=probes, key=key)
-    found = spectrum.density(grid, 0.01 * (grid[-1] - grid[0]))
-    return found.value, found.standard_error
+def _density(fun, params, key, steps: int, probes: int):
+    return saddle.spectral_density(fun, params, num_steps=steps, num_probes=probes, key=key)
 
 
 def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
@@ -103,18 +100,17 @@ def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
     bottom, _ = _eigenvalues(problem.fun, flat, key, which="smallest")
     top = np.asarray(top).reshape(config.seeds, len(TIMES), -1)
     bottom = np.asarray(bottom).reshape(config.seeds, len(TIMES))
-    # Densities at those times, over a grid a little wider than the spectrum.
-    grids, densities, errors = [], [], []
-    for time in range(len(TIMES)):
-        low, high = bottom[0, time], top[0, time, -1]
-        margin = 0.05 * (high - low)
-        grid = jnp.linspace(low - margin, high + margin, GRID)
-        params = jax.tree.map(lambda leaf, time=time: leaf[0, time], looked)
-        density, error = _density(
-            problem.fun, params, grid, key, config.lanczos_steps, config.probes
+    # Spectral densities at those times, of the first network.
+    densities = [
+        _density(
+            problem.fun,
+            jax.tree.map(lambda leaf, time=time: leaf[0, time], looked),
+            key,
+            config.lanczos_steps,
+            config.probes,
         )
-        for kept, values in ((grids, grid), (densities, density), (errors, error)):
-            kept.append(values)
+        for time in range(len(TIMES))
+    ]
     return xr.Dataset(
         {
             "sharpness": (("seed", "rate", "record"), sharpness.reshape(*shape, -1)),
@@ -122,9 +118,8 @@ def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
             "learning_rate": ("rate", list(rates)),
             "top": (("seed", "time", "rank"), top[..., ::-1]),
             "bottom": (("seed", "time"), bottom),
-            "grid": (("time", "point"), np.array(grids)),
-            "density": (("time", "point"), np.array(densities)),
-            "density_error": (("time", "point"), np.array(errors)),
+            "node": (("time", "probe", "rank_of_node"), np.array([d.nodes for d in densities])),
+            "weight": (("time", "probe", "rank_of_node"), np.array([d.weights for d in densities])),
             "double": ("which_end", _in_double(problem, looked, key)),
         }
     )

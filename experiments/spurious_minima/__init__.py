@@ -52,8 +52,6 @@ LEAST_P = 0.001
 STANDARD_ERRORS = 3.3
 ROUNDING = 1e-5
 FAMILY_ROUNDING = 1e-6
-TITLE = "Bad minima take over as the network grows"
-SPARE = "; spare students delay it"
 EXTRAS = {0: "n = k", 1: "n = k + 1", 2: "n = k + 2"}
 
 
@@ -212,8 +210,21 @@ def plot(dataset: xr.Dataset) -> Figure:
     for axes in (shares, eigenvalues, values):
         axes.set(xlabel="teachers k", xticks=dataset.k.values[:: 1 + dataset.sizes["k"] // 8])
     shares.legend(loc="upper left")
-    figure.suptitle(TITLE + (SPARE if dataset.sizes["extra"] > 1 else ""))
+    figure.suptitle(_title(dataset))
     return figure
+
+
+def _title(dataset: xr.Dataset) -> str:
+    """Say how often runs of the smallest and the largest network end at bad minima."""
+    share = (100 * (dataset.end == End.LOCAL)).mean("run")
+    small, large = (share.isel(k=k) for k in (0, -1))
+    shown = (
+        f"Bad minima hold {float(small[0]):.3g} % of runs with {int(small.k)} teachers, "
+        f"{float(large[0]):.3g} % with {int(large.k)}"
+    )
+    for other in large.extra.values[1:]:
+        shown += f"; {float(large.sel(extra=other)):.3g} % as {EXTRAS.get(int(other), other)}"
+    return shown
 
 
 def _draw_means(shares: Axes, eigenvalues: Axes, rows: xr.Dataset) -> None:

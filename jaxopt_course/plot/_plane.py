@@ -127,13 +127,14 @@ def line(found: Line, *, label: str | None = None, ax: Any = None) -> Any:
 
 
 def plane(
-    found: Plane, *, levels: int = 30, log: bool = True, filled: bool = False, ax: Any = None
+    found: Plane, *, levels: Any = 30, log: bool = True, filled: bool = False, ax: Any = None
 ) -> Any:
     """The level lines of an objective on a plane of its parameters, each with its value.
 
     Args:
         found: From `landscape.plane`.
-        levels: How many levels, at most.
+        levels: How many levels, at most; or the levels themselves, ascending, so that several
+            planes have the same.
         log: Whether levels are evenly spaced in the logarithm of the value, as losses want; where
             a value is not positive they are evenly spaced all the same.
         filled: Whether colours with a bar stand for the values instead of lines.
@@ -157,7 +158,10 @@ def plane(
     """
     if not isinstance(found, Plane):
         raise TypeError(f"found must be a landscape.Plane, got {type(found).__name__}")
-    check_count(levels=levels)
+    if np.ndim(levels):
+        levels = to_doubles("levels", levels)
+    else:
+        check_count(levels=levels)
     check_flag(log=log, filled=filled)
     values = np.asarray(found.value, float)
     if values.ndim != 2 or min(values.shape) < 2:
@@ -169,10 +173,14 @@ def plane(
     log = log and bool((values[finite] > 0).all())
     heights = np.where(finite, values, np.nan)
     heights = (np.log10(heights) if log else heights).T
+    levels = np.log10(levels) if log and np.ndim(levels) else levels
     if filled:
+        from matplotlib.ticker import MaxNLocator
+
         drawn = ax.contourf(found.rows, found.columns, heights, levels)
         drawn.set_rasterized(True)  # As lines an SVG would take megabytes.
-        ax.figure.colorbar(drawn, ax=ax, label="log10 of the value" if log else "value")
+        told = "log10 of the value" if log else "value"
+        ax.figure.colorbar(drawn, ax=ax, label=told, ticks=MaxNLocator(7))
     else:
         drawn = _draw_levels(ax, found.rows, found.columns, heights, levels)
         shown = drawn.levels[:: max(1, len(drawn.levels) // 6)]
@@ -318,7 +326,10 @@ def path(
         raise ValueError(f"positions must have shape (steps, 2) or (runs, steps, 2), got {shapes}")
     runs = _positions("positions", positions, jnp.ndim(leaves[0]))
     ax = axes(ax)
-    look = {"linewidth": 1} | line
+    from matplotlib import cbook, lines
+
+    # `lw` is `linewidth`: both at once would be refused.
+    look = {"linewidth": 1} | cbook.normalize_kwargs(line, lines.Line2D)
     for number, run in enumerate(runs if runs.ndim == 3 else runs[None]):
         (drawn,) = ax.plot(*run.T, label=None if number else label, **look)
         look["color"] = drawn.get_color()

@@ -31,6 +31,12 @@ def test_several_paths_have_one_colour_and_one_label():
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0, 1], [2, 3], [4, 5]])
 
 
+def test_a_path_looks_as_matplotlib_is_told_by_any_of_its_names():
+    drawn, start = plot.path(jnp.zeros((3, 2)), lw=3, color="red", ms=2, marker="s").lines
+    assert (drawn.get_linewidth(), drawn.get_color(), drawn.get_marker()) == (3, "red", "s")
+    assert start.get_color() == "red"
+
+
 @pytest.mark.parametrize("shape", [(2,), (3, 3), (2, 2, 2, 2)])
 def test_positions_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="positions must"):
