@@ -111,8 +111,8 @@ figure
 #
 # Does a network obey? Its loss is not β-smooth anywhere near globally, but the lemma only looks at
 # the segments that the run walks on. The experiment `descent_lemma` therefore measures the largest
-# curvature along the path (by Lanczos' method, no Hessian is ever formed), sets the learning rate
-# to 1/β for a β slightly above it, and runs again until β is large enough for its own path.
+# curvature along the paths of other networks (by Lanczos' method, no Hessian is ever formed), fixes
+# a β half as large again, and then asks of new networks whether it holds on their paths, too.
 # As a control it also runs with a β that is 16 times too small.
 
 # %%

@@ -2,8 +2,8 @@
 
 `unrefuted` changes one variable of a result at a time, in whole and at every label of its
 dimensions: to 0, to the opposite sign, to far more and far less, to a shifted and to a constant
-value, to the order reversed. Attributes that are numbers are changed, too: they hold constants that
-were measured.
+value, to the order reversed, to a steep rise or fall; words to none. Attributes that are numbers
+are changed, too: they hold constants that were measured.
 """
 
 import itertools
@@ -26,6 +26,8 @@ CHANGES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda x: x[..., ::-1],
     lambda x: x[::-1],
     lambda x: np.full_like(x, np.inf),
+    lambda x: 1e3 * np.ones_like(x).cumsum(axis=-1),
+    lambda x: -1e3 * np.ones_like(x).cumsum(axis=-1),
 )
 MOST_LABELS = 30
 
@@ -52,6 +54,9 @@ def wrong_results(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
     numbers = [name for name, x in dataset.data_vars.items() if x.dtype.kind in "fiub"]
     for change, name in itertools.product(CHANGES, numbers):
         yield _changed(dataset, name, {}, change)
+    for name, words in dataset.data_vars.items():
+        if words.dtype.kind in "OTU":
+            yield dataset.assign({name: (words.dims, np.full_like(words.values, ""), words.attrs)})
     for name in numbers:
         for axis, size in dataset[name].sizes.items():
             labels = np.unique(np.linspace(0, size - 1, min(size, MOST_LABELS)).astype(int))

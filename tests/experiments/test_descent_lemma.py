@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from experiments import descent_lemma
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    config = descent_lemma.Config(networks=2, examples=100, hidden=4, steps=60, estimates=5)
+    config = descent_lemma.Config(
+        networks=2, trials=4, examples=100, hidden=4, steps=60, estimates=5, margin=2.0
+    )
     return descent_lemma.run(config)
 
 
@@ -37,6 +40,12 @@ def test_a_single_nan_does_not_hold(dataset, name, failing):
     assert not verdicts(wrong)[failing]
 
 
+def test_beta_is_that_of_other_networks(dataset):
+    beta = dataset.attrs["smoothness"]
+    assert dataset.trial_curvature.max() <= beta
+    assert not np.isin(dataset.trial_curvature, dataset.curvature).any()
+
+
 def test_the_curvature_is_looked_at_where_the_run_passes(x64):
     data = descent_lemma._load(50)
     iterates = [descent_lemma._init(jax.random.key(0), 3)]
@@ -53,3 +62,7 @@ def test_the_curvature_is_looked_at_where_the_run_passes(x64):
 
 def test_the_figure_has_three_panels(dataset):
     assert len(descent_lemma.plot(dataset).axes) == 3
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(descent_lemma.claims, dataset) == []
