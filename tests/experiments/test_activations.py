@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import activations
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,7 @@ def test_a_run_that_never_learns_counts_with_more_epochs_than_there_were(dataset
 
 def test_the_figure_shows_functions_derivatives_and_training(dataset):
     assert len(activations.plot(dataset).axes) == 3
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(activations.claims, dataset) == []

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import adaptive
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,7 @@ def test_the_turned_quadratic_has_the_same_curvatures_and_start():
 
 def test_the_figure_has_four_panels(dataset):
     assert len(adaptive.plot(dataset).axes) == 4
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(adaptive.claims, dataset) == []

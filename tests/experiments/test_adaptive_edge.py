@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments import adaptive_edge as edge
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture
@@ -104,3 +105,7 @@ def test_the_figure_has_a_column_a_rule(dataset):
     axes = edge.plot(dataset).axes
     assert len(axes) == 6
     assert [one.get_title().split("\n")[0] for one in axes[:3]] == ["Adam", "AdaGrad", "Lion"]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(edge.claims, dataset) == []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import bad_minima
+from tests.experiments.refuting import unrefuted
 
 SIGMOID, RELU = "sigmoid", "relu"
 
@@ -66,3 +67,7 @@ def test_spectra_are_held_against_the_closed_form_and_against_numbers_by_hand(da
 def test_the_figure_shows_every_activation_around_back_and_elsewhere(dataset):
     around, back, elsewhere = bad_minima.plot(dataset).axes
     assert len(around.containers) == len(back.lines) == len(elsewhere.lines) - 1 == 2
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(bad_minima.claims, dataset) == []

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from experiments import catapult
+from tests.experiments.refuting import unrefuted
 
 CONFIG = catapult.Config(
     width=256, model_rates=(1.0, 3.0, 4.5), images=60, hidden=(48,), rates=(0.5, 3.0), steps=150
@@ -114,3 +115,7 @@ def test_the_figure_has_losses_above_curvatures(dataset):
     axes = catapult.plot(dataset).axes
     assert len(axes) == 6
     assert len(axes[0].lines) == 3
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(catapult.claims, dataset) == []

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from experiments import clipping
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,7 @@ def test_clipped_steps_are_never_longer_than_rate_times_norm(dataset):
 
 def test_the_figure_has_three_panels(learnt):
     assert len(clipping.plot(learnt).axes) == 3
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(learnt):
+    assert unrefuted(clipping.claims, learnt) == []

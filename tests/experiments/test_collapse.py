@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from experiments import collapse
+from tests.experiments.refuting import unrefuted
 
 LABELS = np.repeat(np.arange(10), 4)
 
@@ -100,3 +101,7 @@ def test_the_figure_has_measures_and_eigenvalues(dataset):
 def test_images_must_hold_every_class():
     with pytest.raises(ValueError, match="images must be at least"):
         collapse.Config(images=10)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(collapse.claims, dataset) == []

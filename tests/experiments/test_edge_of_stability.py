@@ -8,6 +8,7 @@ import xarray as xr
 
 from experiments import edge_of_stability as edge
 from jaxopt_course import transforms
+from tests.experiments.refuting import unrefuted
 
 DESCENT, ADAM = range(2)
 
@@ -136,3 +137,7 @@ def test_the_figure_has_a_column_a_rule(dataset):
     axes = edge.plot(dataset).axes
     assert [one.get_title() for one in axes] == ["gradient descent", "Adam", "", ""]
     assert [len(one.lines) for one in axes] == [2, 2, 1, 1]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(edge.claims, dataset) == []

@@ -5,6 +5,7 @@ import pytest
 
 from experiments import escape
 from jaxopt_course import saddle
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,7 @@ def test_the_figure_has_a_panel_for_each_dimension_and_one_for_the_exits(dataset
     figure = escape.plot(dataset)
     titles = [axes.get_title() or axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["d = 2, L = 1.5", "d = 10, L = 1.5", "exits, d = 10, L = 1.5"]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(escape.claims, dataset) == []

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import exponential_rate
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,7 @@ def test_the_figure_shows_every_rule(dataset):
 def test_a_complex_alpha_is_refused():
     with pytest.raises(ValueError, match="weight_decay times learning_rate must be at most"):
         exponential_rate.Config(learning_rate=1.0)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(exponential_rate.claims, dataset) == []

@@ -3,6 +3,7 @@ import pytest
 
 from experiments import initialization
 from experiments.initialization import _deep_relu
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,7 @@ def test_the_figure_shows_every_initializer(dataset):
 def test_one_seed_is_refused():
     with pytest.raises(ValueError, match="seeds must be at least 2, got 1"):
         initialization.Config(seeds=1)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(initialization.claims, dataset) == []

@@ -5,6 +5,7 @@ import pytest
 
 from experiments import lecture_formulas
 from experiments.lecture_formulas import _page as _lecture_page
+from tests.experiments.refuting import unrefuted
 
 PAGE = Path(__file__).parents[2] / "docs" / "lecture_formulas.md"
 
@@ -46,3 +47,7 @@ def test_the_figure_draws_both_forms_in_every_panel(dataset):
         drawn = len(axes.get_lines()) + len(axes.containers)
         assert drawn >= 2
     assert not np.isnan(figure.axes[0].get_ylim()).any()
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(lecture_formulas.claims, dataset) == []

@@ -4,6 +4,7 @@ import pytest
 from experiments import marginal_value
 from experiments.lab import data
 from experiments.marginal_value import _five_methods, _private_features, separable_example
+from tests.experiments.refuting import unrefuted
 
 CONFIG = marginal_value.Config(
     example_seeds=2,
@@ -137,3 +138,7 @@ def test_what_is_not_for_training_is_for_the_test():
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         marginal_value.Config(**arguments)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(marginal_value.claims, dataset) == []

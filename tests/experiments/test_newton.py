@@ -4,6 +4,7 @@ import pytest
 
 from experiments import newton
 from jaxopt_course import saddle
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,7 @@ def test_each_claim_fails_when_its_data_are_wrong(dataset):
 
 def test_the_figure_has_four_panels(dataset):
     assert len(newton.plot(dataset).axes) == 4
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(newton.claims, dataset) == []

@@ -7,6 +7,7 @@ from experiments import pretraining
 from experiments.lab import data
 from experiments.pretraining import _transfer
 from jaxopt_course.nn import MLP, functional_view
+from tests.experiments.refuting import unrefuted
 
 CONFIG = pretraining.Config(
     seeds=3, hidden=(32, 32), epochs=8, labels=(1, 5), learning_rates=(0.03, 0.1), steps=60
@@ -111,3 +112,7 @@ def test_the_figure_tells_the_gain(dataset):
 def test_arguments_out_of_range_are_refused(argument, value, message):
     with pytest.raises(ValueError, match=message):
         pretraining.Config(**{argument: value})
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(pretraining.claims, dataset) == []

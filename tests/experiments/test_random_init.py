@@ -7,6 +7,7 @@ import pytest
 
 from experiments import random_init
 from jaxopt_course import saddle
+from tests.experiments.refuting import unrefuted
 
 RANDOM, MANIFOLD = random_init.STARTS
 
@@ -76,3 +77,7 @@ def test_the_figure_counts_and_measures_each_problem(dataset):
     shares, delays = random_init.plot(dataset).axes
     assert len(shares.patches) == 2 * 2
     assert len(delays.lines) == 2 * 2
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(random_init.claims, dataset) == []

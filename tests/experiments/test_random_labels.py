@@ -3,6 +3,7 @@ import pytest
 
 from experiments import random_labels
 from experiments.lab import data
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,7 @@ def test_the_figure_tells_the_factor(dataset):
 def test_corruptions_must_span_the_range():
     with pytest.raises(ValueError, match="corruptions must begin with 0 and end with 1"):
         random_labels.Config(corruptions=(0.2, 1.0))
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(random_labels.claims, dataset) == []

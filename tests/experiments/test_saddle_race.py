@@ -4,6 +4,7 @@ import pytest
 
 from experiments import saddle_race
 from experiments.saddle_race import _racers
+from tests.experiments.refuting import unrefuted
 
 RACERS = (
     "gradient descent",
@@ -88,3 +89,7 @@ def test_each_claim_fails_when_its_data_are_wrong(dataset):
 def test_the_figure_shows_every_rule(dataset):
     axes = saddle_race.plot(full(dataset)).axes
     assert len(axes[0].get_yticklabels()) == len(_racers.RACERS)
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(saddle_race.claims, full(dataset)) == []

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from experiments import saddle_to_saddle as passing
+from tests.experiments.refuting import unrefuted
 
 CONFIG = passing.Config(
     singular_values=(2.0, 1.0),
@@ -167,3 +168,7 @@ def test_the_figure_has_a_column_a_network(dataset):
     assert [one.get_title() for one in axes[:2]] == ["linear, 2 layers", "tanh, one hidden layer"]
     # A run is a line and its saddles; a known value a line.
     assert [len(one.lines) for one in axes] == [2 * 2 + 2, 2 + 2, 2 * 2, 2]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(passing.claims, dataset) == []

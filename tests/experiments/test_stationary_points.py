@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import stationary_points
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,7 @@ def test_every_kind_of_stationary_point_is_drawn(dataset):
     assert told == {kind.replace("_", " ") for kind in dataset.kind.values}
     titles = [axes.get_title() for axes in figure.axes]
     assert len([title for title in titles if title]) == dataset.sizes["panel"]
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(stationary_points.claims, dataset) == []
