@@ -43,7 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._checks import check_positive
+from jaxopt_course._checks import check_count, check_positive
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 
 
@@ -94,11 +94,9 @@ def octopus(
         >>> print(f"{problem.minimum_value:.2f}")
         -843.58
     """
-    if isinstance(dimension, bool) or not isinstance(dimension, (int, np.integer)):
-        raise TypeError(f"dimension must be an integer, got {dimension!r}")
-    check_positive(
-        dimension=dimension, attraction=attraction, repulsion=repulsion, tube_radius=tube_radius
-    )
+    check_count(dimension=dimension)
+    check_positive(attraction=attraction, repulsion=repulsion, tube_radius=tube_radius)
+    dimension = int(dimension)
     if attraction < repulsion:
         raise ValueError(
             f"attraction must be at least repulsion = {repulsion}, got attraction = {attraction}"

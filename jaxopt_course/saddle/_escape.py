@@ -291,6 +291,7 @@ def escape(
     recorded: Any = program
     recording: dict[str, Any] = {"record_every": record_every}
     if record_every is not None:
+        recording["record_every"] = record_every = int(record_every)
         observed = trace_observed(
             program,
             fun,
@@ -298,8 +299,8 @@ def escape(
             params=bool(record_params),
             min_eigenvalue=bool(record_min_eigenvalue),
         )
-        entries = int(max_steps) // int(record_every) + 1
-        recorded = Recorder(program, observed, int(record_every), entries)
+        entries = int(max_steps) // record_every + 1
+        recorded = Recorder(program, observed, record_every, entries)
         recording |= observed.about()
     rows = batch.run(
         recorded,

@@ -257,6 +257,7 @@ def escape_to_disk(
     check_path(folder=folder)
     check_limits(target_value, epsilon, hessian_lipschitz)
     check_rule(optimizer)
+    runs = int(runs)
     if not callable(init):
         raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
     execution = checked_execution(devices, lanes, folder, checkpoint_every, callback)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def train(
         room = capacity(target)
         engine = Engine(
             dataclasses.replace(program, epochs=np.int32(target), capacity=room),
-            _source(starts, room),
+            partial(starts, capacity=room),
             numbers,
             devices,
             at_leisure=checkpoint is None and callback is None,
@@ -109,10 +110,6 @@ def train(
         if (over := _folder(checkpoint, stored)) is not None:
             checkpoints.forget(over)
     return batch.gather(rows, runs)
-
-
-def _source(starts: Starts, room: int) -> Callable[[int, int], Any]:
-    return lambda first, size: starts(first, size, room)
 
 
 def _telling(callback: Callable[[Epochs], Any]) -> Callable[[Progress, Any], None]:

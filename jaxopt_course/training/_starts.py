@@ -1,6 +1,5 @@
 """Where runs start: freshly drawn, or where a shorter training has left them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,9 +11,6 @@ from jaxopt_course._engine._batch import Batch
 from jaxopt_course._engine._crews import Rows
 from jaxopt_course._tracing import Traced
 from jaxopt_course.training._program import Runs, Standing, TrainingProgram, keyed, recorded
-
-Starts = Callable[[int, int, int], Standing]
-"""From the number of the first run, how many and the capacity of a history to starts."""
 
 
 def draw(start: Traced, keys: jax.Array, hyperparams: dict[str, jax.Array]) -> Runs:
@@ -150,6 +146,10 @@ class Continued:
             common = min(room.shape[1], values.shape[1])
             room[:, :common] = values[:, :common]
         return start._replace(epoch=kept["steps"], memory=keyed(kept["memory"], start.memory))
+
+
+Starts = Fresh | Continued
+"""Called with the number of the first run, how many, and the capacity of a history."""
 
 
 def as_runs(rows: Rows, keys: jax.Array, like: Runs) -> Runs:

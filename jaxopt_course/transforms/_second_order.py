@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
@@ -86,14 +87,14 @@ def scalar_dtype(params: Any) -> Any:
 
 
 def check_subspace_size(subspace_size: Any) -> None:
-    """Raise TypeError unless the size of a subspace is None or a positive Python int."""
+    """Raise TypeError unless the size of a subspace is None or a positive integer, not traced."""
     if subspace_size is not None and (
-        not isinstance(subspace_size, int)
+        not isinstance(subspace_size, int | np.integer)
         or isinstance(subspace_size, bool)
         or not 0 < subspace_size < 2**31
     ):
         raise TypeError(
-            f"subspace_size must be a positive Python int, got {subspace_size!r}; "
+            f"subspace_size must be a positive integer, got {subspace_size!r}; "
             "optax.inject_hyperparams needs static_args=('subspace_size',)"
         )
 

@@ -56,11 +56,13 @@ class Kind:
         make: Makes a valid value.
         wrong: Values that must be refused.
         draw: Draws another that must be refused.
+        is_integer: Whether valid values are integers.
     """
 
     make: Callable[[], Any]
     wrong: tuple[Any, ...]
     draw: Draw
+    is_integer: bool = False
 
     def but(self, *wrong: Any) -> "Kind":
         """The same with more values that are wrong."""
@@ -156,7 +158,7 @@ def shares(valid=0.5, **options):
 def integers(valid, *out_of_range):
     wrong = (*NO_NUMBER, *ARRAYS, 2.5, 2.0, NAN, INF, 2**40, np.float32(2), *out_of_range)
     draws = drawn_from(text, exact, thing, flag, array, broken, lambda rng: float(whole(rng)))
-    return Kind(lambda: valid, wrong, draws)
+    return Kind(lambda: valid, wrong, draws, is_integer=True)
 
 
 def counts(valid):

@@ -7,6 +7,7 @@ import collections
 import re
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
@@ -73,3 +74,25 @@ def test_ten_thousand_wrong_arguments_are_named():
         if found := breach(name, argument, kind.draw(rng)):
             breaches.append(found)
     assert not breaches, "\n".join([f"{len(breaches)} breaches", *breaches])
+
+
+@pytest.mark.nightly
+def test_integers_of_numpy_are_integers(tmp_path):
+    """They serve wherever Python's do, in the descriptions of checkpoints as well."""
+    failures = []
+    for name in calls.public():
+        for argument, kind, _ in () if name in calls.SKIPPED else calls.cases(name):
+            if not kind.is_integer:
+                continue
+            given = {argument: np.int64(2 if kind.make() is None else kind.make())}
+            if name in ("saddle.escape", "saddle.find", "training.fit"):
+                given["checkpoint"] = tmp_path / name / argument
+            if name == "saddle.escape_to_disk":
+                given["folder"] = tmp_path / name / argument
+            if argument == "minibatch":
+                given["keys"] = jax.random.split(jax.random.key(0), 2)
+            try:
+                calls.call(name, calls.valid_call(name) | given)
+            except Exception as error:
+                failures.append(f"{name}({argument}={given[argument]!r}) raises {error!r:.200}")
+    assert not failures, "\n".join(failures)
