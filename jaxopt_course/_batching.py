@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from jaxopt_course import _loops
 from jaxopt_course._equations import largest_array
 from jaxopt_course._platforms import is_for_cpu
 
@@ -56,7 +57,8 @@ def update_where(
 
     def guarded(condition, old, *operands):
         closed, constants = _closed(fun, old, *operands)
-        return _guard(closed, block, cheap)(condition, old, constants, *operands)
+        guard = _guard(closed, block, cheap)
+        return _loops.computed(guard, condition, old, constants, *operands)
 
     return guarded
 
@@ -68,11 +70,13 @@ def _closed(fun: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any
     surrounding `vmap` has batched.
     """
     jaxpr, shape = jax.make_jaxpr(fun, return_shape=True)(*arguments)
+    # Without the arrays, or equations with other ones would not be equal.
+    equations, out_tree = jaxpr.jaxpr, jax.tree.structure(shape)
 
     def closed(old, constants, *operands):
         leaves = jax.tree.leaves((old, *operands))
-        outputs = jax.core.eval_jaxpr(jaxpr.jaxpr, constants, *leaves)
-        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+        outputs = jax.core.eval_jaxpr(equations, constants, *leaves)
+        return jax.tree.unflatten(out_tree, outputs)
 
     return closed, jaxpr.consts
 

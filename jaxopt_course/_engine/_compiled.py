@@ -1,7 +1,6 @@
 """The loop of a batch as it is compiled: for which shapes, what it needs of memory, its call."""
 
 import functools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from jaxopt_course._engine._loop import (
     idle_shapes,
     places,
 )
+from jaxopt_course._memory import free_bytes
 from jaxopt_course._platforms import chosen, traced_for
 
 _KEPT = 64
@@ -53,7 +53,7 @@ def check_that_it_fits(
     Raises:
         MemoryError: With the number of lanes that would fit.
     """
-    free = _free_bytes(device) if free is None else free
+    free = free_bytes(device) if free is None else free
     if needed is None or free is None or needed <= free:
         return
     fitting = int(lanes * free / needed)
@@ -66,34 +66,6 @@ def check_that_it_fits(
         f"lanes={lanes} need {needed / 2**30:.3g} GiB on {device}, of which {free / 2**30:.3g} GiB "
         f"are free; {cure}"
     )
-
-
-def _free_bytes(device: jax.Device) -> float | None:
-    """Return how much memory a device has left, None if it does not say.
-
-    A CPU has what Linux says is available, within what the control group of this process allows.
-    """
-    stats = device.memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    if device.platform != "cpu":
-        return None
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    return min(1024 * available, _group_bytes())
-
-
-def _group_bytes() -> float:
-    """Return what the control group of this process, a container say, still allows."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        return max(int(limit) - int(used), 0)
-    except (OSError, ValueError):  # There is none, or its limit is "max".
-        return float("inf")
 
 
 class CompiledLoop:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
+
 
 class Dominant(NamedTuple):
     """The eigenvalue of largest modulus that was found.
@@ -69,7 +71,7 @@ def dominant_eigenvalue(
         column = (coefficients + again).at[step + 1].set(rest)
         return basis.at[step + 1].set(row), hessenberg.at[:, step].set(column)
 
-    _, hessenberg = jax.lax.fori_loop(0, num_steps, extend, (basis, hessenberg))
+    _, hessenberg = _loops.fori_loop(0, num_steps, extend, (basis, hessenberg))
     square, coupling = hessenberg[:num_steps], hessenberg[num_steps, num_steps - 1]
     values, vectors = _eig(square)
     best = jnp.argmax(jnp.abs(values))

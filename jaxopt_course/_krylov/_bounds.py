@@ -27,6 +27,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
+
 # Points of the grid on which the crossing |p| = 1 / t is sought, and how often it is refined:
 # the distance from the Ritz value comes out to better than a hundredth of itself, rounded up.
 _GRID, _REFINEMENTS = 64, 3
@@ -107,7 +109,7 @@ def smallest_eigenvalue_bound(
 
         zero = jnp.zeros((), dtype)
         rows = (diagonal, jnp.append(0, beside[:-1]), beside, alive)
-        (_, _, largest), _ = jax.lax.scan(step, (zero + 1, zero, zero - jnp.inf), rows)
+        (_, _, largest), _ = _loops.scan(step, (zero + 1, zero, zero - jnp.inf), rows)
         return largest
 
     def refine(_, bracket):
@@ -119,7 +121,7 @@ def smallest_eigenvalue_bound(
 
     widest = -2 * math.log(eps)
     bracket = (jnp.asarray(-widest, dtype), jnp.asarray(widest, dtype))
-    _, high = jax.lax.fori_loop(0, _REFINEMENTS, refine, bracket)
+    _, high = _loops.fori_loop(0, _REFINEMENTS, refine, bracket)
     # The zero operator needs no distance at all.
     distance = jnp.where(scale > 0, jnp.exp(high), 0)
     return (smallest - distance) * unit

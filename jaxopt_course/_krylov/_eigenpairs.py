@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course import _loops
 from jaxopt_course._krylov._hessian import Operator, dense
 from jaxopt_course._krylov._lanczos import (
     Krylov,
@@ -321,7 +322,8 @@ def _restarted_lanczos(
     # Before the first cycle the basis is empty.
     start_key, key = jax.random.split(key)
     empty = empty_krylov(start, num_rows, key=start_key)
-    square = jnp.zeros((basis_size, basis_size), start.dtype)
+    # Each array is one of its own, as the loop overwrites them.
+    square, other = (jnp.zeros((basis_size, basis_size), start.dtype) for _ in range(2))
     search = _Search(
         krylov=empty._replace(residual=normalized(_without(locked, empty.residual))),
         values=jnp.zeros((basis_size,), start.dtype),
@@ -330,11 +332,14 @@ def _restarted_lanczos(
         first_cycles=jnp.full((), -1, jnp.int32),
         check_began=jnp.zeros((), jnp.int32),
         known=jnp.zeros((sum(ends),), start.dtype),
-        unrestarted=Projection(square, empty.coupling),
+        unrestarted=Projection(other, jnp.zeros_like(empty.coupling)),
         done=jnp.zeros((), bool),
     )
-    return jax.lax.while_loop(
-        lambda search: ~search.done & (search.cycles < max_restarts), restart, search
+    return _loops.while_loop(
+        lambda search: ~search.done & (search.cycles < max_restarts),
+        restart,
+        search,
+        consume=True,
     )
 
 
@@ -370,7 +375,7 @@ def _measured(
     """Recompute Rayleigh quotients and residuals of unit vectors by fresh products."""
     vectors = jax.vmap(normalized)(vectors)
     # A loop, not vmap: a batch of products of a network's Hessian may not fit in memory.
-    images = jax.lax.map(operator, vectors)
+    images = _loops.map(operator, vectors)
     values = jnp.sum(vectors * images, axis=1)
     residual_norms = jax.vmap(norm)(images - values[:, None] * vectors)
     return Eigenpairs(

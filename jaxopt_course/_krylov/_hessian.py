@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
+from jaxopt_course import _loops
 from jaxopt_course._krylov._vectors import flatten, flatten_wide
 
 Operator = Callable[[jax.Array], jax.Array]
@@ -135,7 +136,7 @@ def dense(operator: Operator, dimension: int, dtype: Any) -> jax.Array:
     Returns:
         The matrix, shape (n, n), symmetric to the last bit.
     """
-    columns = jax.lax.map(operator, jnp.eye(dimension, dtype=dtype), batch_size=_CHUNK)
+    columns = _loops.map(operator, jnp.eye(dimension, dtype=dtype), batch_size=_CHUNK)
     return (columns + columns.T) / 2
 
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
 from jaxopt_course._krylov._hessian import Operator
 
 
@@ -83,7 +84,7 @@ def orthogonal_direction(basis: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.where(left, rest / jnp.where(left, length, 1), 0)
 
     direction = normalized(jax.random.normal(key, basis.shape[1:], basis.dtype))
-    return jax.lax.fori_loop(0, 3, project, direction)
+    return _loops.fori_loop(0, 3, project, direction)
 
 
 def lanczos(
@@ -172,7 +173,7 @@ def extend(
         return Krylov(basis, projected, residual, jnp.where(exhausted, 0, coupling))
 
     with jax.default_matmul_precision("highest"):
-        return jax.lax.fori_loop(begin, end, add_row, krylov)
+        return _loops.fori_loop(begin, end, add_row, krylov)
 
 
 def tridiagonal(
@@ -219,5 +220,5 @@ def tridiagonal(
     with jax.default_matmul_precision("highest"):
         zero = jnp.zeros((), start.dtype)
         carry = (jnp.zeros_like(start), normalized(start), zero, zero + jnp.nan)
-        _, (diagonal, beside) = jax.lax.scan(step, carry, length=num_steps)
+        _, (diagonal, beside) = _loops.scan(step, carry, length=num_steps)
     return diagonal, beside[:-1]

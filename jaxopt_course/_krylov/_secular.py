@@ -26,6 +26,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
 from jaxopt_course._krylov._lanczos import norm
 
 
@@ -103,7 +104,7 @@ def _solve(
     info = jnp.finfo(gradient.dtype)
     low = jnp.full_like(largest, info.tiny)
     # As many halvings as the dtype has bits: those of the exponent, then those of the mantissa.
-    _, mu = jax.lax.fori_loop(0, info.bits, halve, (low, jnp.maximum(2 * largest, low)))
+    _, mu = _loops.fori_loop(0, info.bits, halve, (low, jnp.maximum(2 * largest, low)))
 
     free = step(jnp.zeros_like(shift))
     solved = jnp.where(too_long(jnp.zeros_like(shift)), step(mu), free)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
 from jaxopt_course._krylov._hessian import Operator
 from jaxopt_course._krylov._lanczos import norm, normalized
 
@@ -122,7 +123,7 @@ def truncated_cg(
         )
 
     with jax.default_matmul_precision("highest"):
-        final = jax.lax.while_loop(
+        final = _loops.while_loop(
             lambda it: ~it.done & (it.count < max_steps),
             advance,
             _Iterate(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jaxopt_course import _loops
 from jaxopt_course._checks import check_callable, check_inexact, check_not_empty
 from jaxopt_course._observe import Observable
 from jaxopt_course.observables._curvature import Measured, of_eigenpairs
@@ -159,7 +160,7 @@ def gradient_noise(
         def slopes(vector: Any) -> jax.Array:
             return jacobian(jax.tree.map(lambda v, p: v.astype(p.dtype), vector, params))
 
-        along = jax.lax.map(slopes, pairs.eigenvectors)[::-1]
+        along = _loops.map(slopes, pairs.eigenvectors)[::-1]
         count = along.shape[1]
         if along.ndim != 2 or count < 2:
             raise ValueError(

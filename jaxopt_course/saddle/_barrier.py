@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _krylov
+from jaxopt_course import _krylov, _loops
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -296,13 +296,13 @@ def _string(
     vectors = jnp.zeros((images - 2, first.size), first.dtype)
     if learning_rate is None:
         vectors = jax.random.normal(jax.random.key(0), vectors.shape, vectors.dtype)
-        vectors = jax.lax.fori_loop(
+        vectors = _loops.fori_loop(
             0,
             _FIRST_PRODUCTS,
             lambda _, v: _directions(jax.vmap(multiply)(line[1:-1], v)[1]),
             _directions(vectors),
         )
-    string, _ = jax.lax.fori_loop(0, steps, advance, (line, vectors))
+    string, _ = _loops.fori_loop(0, steps, advance, (line, vectors))
 
     # What crosses the path at the end; at an end there is no across.
     value, gradient = jax.vmap(jax.value_and_grad(at))(string)

@@ -40,6 +40,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     check_tangent,
 )
+from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted, shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
@@ -160,10 +161,7 @@ def gauss_newton_product(
     check_real_floating("x", x)
     inspect_objective("loss(model)", lambda x: loss(model(x)), x)
     check_tangent("v", v, "x", x)
-    at, along = _krylov.half_widened(x), _krylov.half_widened(v)
-    with jax.default_matmul_precision("highest"):
-        product = gauss_newton_map(model, loss, at)(along)
-    return _krylov.rounded_like(product, x)
+    return _rounded_once(lambda x, v: gauss_newton_map(model, loss, x)(v), x, v)
 
 
 def fisher_product(
@@ -211,7 +209,8 @@ def fisher_product(
     check_tangent("v", v, "x", x)
     check_one_of(("categorical", "bernoulli", "gaussian"), family=family)
     _check_examples("model", model, x, least=2 if family == "categorical" else 1)
-    with jax.default_matmul_precision("highest"):
+
+    def product(x: Any, v: Any) -> Any:
         outputs, jacobian = jax.linearize(model, x)
         along = jacobian(v)
         if family == "categorical":
@@ -220,6 +219,8 @@ def fisher_product(
         elif family == "bernoulli":
             along = jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs) * along
         return jax.linear_transpose(jacobian, x)(along / outputs.shape[0])[0]
+
+    return _rounded_once(product, x, v)
 
 
 def empirical_fisher_product(
@@ -256,16 +257,26 @@ def empirical_fisher_product(
     check_real_floating("x", x)
     check_tangent("v", v, "x", x)
     _check_examples("losses", losses, x, least=1, most=1)
-    with jax.default_matmul_precision("highest"):
+
+    def product(x: Any, v: Any) -> Any:
         values, jacobian = jax.linearize(losses, x)
         return jax.linear_transpose(jacobian, x)(jacobian(v) / values.shape[0])[0]
+
+    return _rounded_once(product, x, v)
+
+
+def _rounded_once(product: Callable[[Any, Any], Any], x: Any, v: Any) -> Any:
+    """Compute `product(x, v)` in full precision, half widened, and round it to the types of x."""
+    with jax.default_matmul_precision("highest"):
+        found = product(_krylov.half_widened(x), _krylov.half_widened(v))
+    return _krylov.rounded_like(found, x)
 
 
 def _check_examples(
     name: str, fun: Callable[[Any], Any], x: Any, *, least: int, most: int | None = None
 ) -> None:
     """Raise unless `fun` returns a real array with examples, of so many axes."""
-    out = jax.eval_shape(fun, x)
+    out = jax.eval_shape(lambda x: fun(_krylov.half_widened(x)), x)
     if not isinstance(out, jax.ShapeDtypeStruct) or not jnp.issubdtype(out.dtype, jnp.floating):
         raise TypeError(f"{name} must return a real floating array, got {out}")
     if out.ndim < least or (most is not None and out.ndim > most) or not out.size:
@@ -322,6 +333,7 @@ def extreme_eigenpairs(
         TypeError: if `fun` does not return a real scalar, or `key` is no typed key.
         ValueError: if two evaluations of `fun` differ, `start` is not like `x`, or `k`, `which`,
             `basis_size`, `max_products` or `tolerance` is out of range.
+        MemoryError: before the first product, if the basis will not fit; not within `jit`.
 
     Example:
         >>> pairs = extreme_eigenpairs(lambda x: x["a"] ** 2 - 3 * x["b"] ** 2,
@@ -353,6 +365,7 @@ def extreme_eigenpairs(
             f"which={which!r}, got {k}"
         )
     rows = 2 * wanted + 20 if basis_size is None else basis_size
+    check_rows(rows, zero, f"a basis_size from {wanted + 2} on needs less")
     pairs = _krylov.extreme_eigenpairs(
         counted(operator, callback, max_products),
         first,

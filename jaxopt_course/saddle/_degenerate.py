@@ -56,6 +56,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course import _loops
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._dense import (
     Spectrum,
@@ -170,7 +171,7 @@ def extreme_forms(frame: Frame, starts: jax.Array) -> Form:
         nothing = jnp.full((), jnp.inf, start.dtype)
         begin = Form(start, jnp.zeros_like(start), nothing, nothing)
         length = jnp.asarray(0.5, start.dtype)
-        (form, _, _), _ = jax.lax.scan(
+        (form, _, _), _ = _loops.scan(
             step, (begin, jnp.zeros_like(start), length), length=_FORM_STEPS
         )
         return form
@@ -208,7 +209,7 @@ def follow(frame: Frame, z: jax.Array, y: jax.Array, steps: int) -> jax.Array:
         )
 
     begin = (y, gradient_at(z + y), jnp.ones((), y.dtype))
-    return jax.lax.fori_loop(0, steps, step, begin)[0]
+    return _loops.fori_loop(0, steps, step, begin)[0]
 
 
 def minimise_on_spheres(frame: Frame, form: Form, radii: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -243,12 +244,12 @@ def minimise_on_spheres(frame: Frame, form: Form, radii: jax.Array) -> tuple[jax
             return (*state, length * jnp.where(better, _GROW, _SHRINK))
 
         begin = (u, y, jnp.asarray(jnp.inf, u.dtype), jnp.zeros_like(u), jnp.asarray(0.3, u.dtype))
-        u, y, best, _, _ = jax.lax.fori_loop(0, _SPHERE_STEPS, step, begin)
+        u, y, best, _, _ = _loops.fori_loop(0, _SPHERE_STEPS, step, begin)
         # The curve's y is quadratic in the radius: a quarter of it begins the next, half as large.
         return (u, y / 4), (radius * u + y, best - frame.value(jnp.zeros_like(u)))
 
     begin = (form.direction, jnp.square(radii[0]) / 2 * form.bend)
-    _, (points, differences) = jax.lax.scan(at_radius, begin, radii)
+    _, (points, differences) = _loops.scan(at_radius, begin, radii)
     return points, differences
 
 

@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course import _krylov
+from jaxopt_course import _krylov, _loops
+from jaxopt_course._memory import check_rows
 from jaxopt_course.saddle._point import DerivativeCheck, Kind
 
 FlatFunction = Callable[[jax.Array], jax.Array]
@@ -73,7 +74,12 @@ class Spectrum(NamedTuple):
 
 
 def dense_hessian(fun: FlatFunction, x: jax.Array) -> jax.Array:
-    """Form the Hessian of a function of one vector, shape (n, n)."""
+    """Form the Hessian of a function of one vector, shape (n, n).
+
+    Raises:
+        MemoryError: if that and its eigenvectors will not fit.
+    """
+    check_rows(x.size, x, 'matrix-free methods need less: method="lanczos"')
     with jax.default_matmul_precision("highest"):
         if x.size <= _CHUNKED:
             try:
@@ -218,7 +224,7 @@ def third_derivative_size(fun: FlatFunction, x: jax.Array) -> jax.Array:
 
     try:
         if x.size > _DRAWN:
-            squares = jax.lax.map(squared_norm, jax.random.split(jax.random.key(0), _PROBES))
+            squares = _loops.map(squared_norm, jax.random.split(jax.random.key(0), _PROBES))
             return jnp.sqrt(jnp.sum(squares) / _PROBES)
         pairs = jnp.asarray(x.size**0.5 * unit_vectors(2 * _PROBES, x.size), x.dtype)
         pairs = pairs.reshape(2, _PROBES, x.size)
@@ -272,7 +278,7 @@ def check_derivatives(
             apart,
         )
 
-    slope, slope_allowed, image, image_allowed, apart = jax.lax.map(compare, directions)
+    slope, slope_allowed, image, image_allowed, apart = _loops.map(compare, directions)
     return DerivativeCheck(
         # Not ">": what is NaN does not agree.
         gradient_agrees=jnp.all(slope <= slope_allowed),

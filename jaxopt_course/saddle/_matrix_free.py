@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
-from jaxopt_course import _krylov
+from jaxopt_course import _krylov, _loops
+from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, reporter
@@ -223,6 +224,8 @@ def classify_matrix_free(
 ) -> StationaryPoint:
     """Do what `classify` does; `x` is a vector, and `directions` maps it to vectors, (k, n)."""
     eps = float(jnp.finfo(x.dtype).eps)
+    num_steps = max(80, num_eigenvalues + 2)
+    check_rows(num_steps, x, "`extreme_eigenpairs` with a small basis_size needs less")
     gradient, operator = _krylov.flat_hessian(fun, x)
     gradient_norm = jnp.linalg.norm(gradient)
     # Directions that are flat by symmetry, unless the Hessian contradicts.
@@ -230,7 +233,7 @@ def classify_matrix_free(
     basis = None
     if directions is not None:
         basis = orthonormal_rows(directions(x))
-        known_residual = jnp.max(jnp.linalg.norm(jax.lax.map(operator, basis), axis=1), initial=0)
+        known_residual = jnp.max(jnp.linalg.norm(_loops.map(operator, basis), axis=1), initial=0)
         # |H| is not known yet; a random vector's image is of its order, divided by sqrt(n).
         probe = jax.random.normal(stream(key, "norm"), x.shape, x.dtype)
         bound = jnp.linalg.norm(operator(probe))
@@ -242,7 +245,7 @@ def classify_matrix_free(
         x,
         key=key,
         k=num_eigenvalues,
-        num_steps=max(80, num_eigenvalues + 2),
+        num_steps=num_steps,
         failure_probability=failure_probability,
         null_basis=basis,
         inner_by_sign=True,

@@ -138,6 +138,7 @@ def classify(
         ValueError: if `x` is empty, two evaluations of `fun` differ, a tolerance is negative,
             `order` is neither 2 nor 4, `method` is unknown, `order=4` is asked of Lanczos' method,
             or the leaves of `null_space` do not fit those of `x`.
+        MemoryError: before the first product, if Hessian or basis will not fit; not within `jit`.
 
     Warns:
         UserWarning: if `fun` normalizes by the statistics of its batch.
@@ -369,6 +370,7 @@ def min_eigenvalue(fun: Objective, x: chex.ArrayTree) -> jax.Array:
     Raises:
         TypeError: if the parameters are not real floating, or the objective is not a function.
         ValueError: if there are no parameters, or the objective's value is not a scalar.
+        MemoryError: if the Hessian will not fit; not within `jit`.
 
     Example:
         >>> print(min_eigenvalue(lambda x: x[0] ** 2 - 3 * x[1] ** 2, jnp.zeros(2)))

@@ -41,7 +41,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxopt_course import _krylov
+from jaxopt_course import _krylov, _loops
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -51,6 +51,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
+from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted, shown
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, curvature_operator, reporter
@@ -107,6 +108,7 @@ def trace(
         TypeError: if `fun` does not return a real scalar, or `key` is no typed key.
         ValueError: if two evaluations of `fun` differ, or `num_probes` is too small for a standard
             error.
+        MemoryError: before the first product, if the vectors kept will not fit; not within `jit`.
 
     Example:
         >>> estimate = trace(lambda x: jnp.sum(x**4), jnp.ones(3), num_probes=4,
@@ -160,6 +162,7 @@ def diagonal(
         TypeError: if `fun` does not return a real scalar, or `key` is no typed key.
         ValueError: if two evaluations of `fun` differ, or `num_probes` is too small for a standard
             error.
+        MemoryError: before the first product, if the vectors kept will not fit; not within `jit`.
 
     Example:
         >>> estimate = diagonal(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]), num_probes=2,
@@ -299,6 +302,7 @@ def spectral_density(
     Raises:
         TypeError: if `fun` does not return a real scalar, or `key` is no typed key.
         ValueError: if two evaluations of `fun` differ, or `num_steps` or `num_probes` is too small.
+        MemoryError: before the first product, if the vectors kept will not fit; not within `jit`.
 
     Example:
         >>> spectrum = spectral_density(lambda x: x @ x, jnp.ones(9), num_steps=3, num_probes=2,
@@ -313,6 +317,8 @@ def spectral_density(
     check_key(key=key)
     zero, operator, _ = curvature_operator(fun, x)
     steps = min(num_steps, zero.size)
+    if reorthogonalize:
+        check_rows(steps, zero, "reorthogonalize=False keeps two of them")
     operator = counted(operator, callback, num_probes * steps)
     check_callable(callback=callback, optional=True)
     report = None if callback is None else reporter(callback, num_probes * steps)
@@ -333,7 +339,7 @@ def spectral_density(
         return nodes, vectors[0] ** 2
 
     keys = jax.random.split(stream(key, "density"), num_probes)
-    nodes, weights = jax.lax.map(rule, (jnp.arange(num_probes), keys))
+    nodes, weights = _loops.map(rule, (jnp.arange(num_probes), keys))
     return SpectralDensity(
         nodes=nodes,
         weights=weights,
@@ -353,6 +359,7 @@ def _split(
             f"num_probes must be at least {4 if deflate else 2} for a standard error, "
             f"got {num_probes}"
         )
+    check_rows(2 * rank, zero, 'method="hutchinson" keeps none of them')
     sketch_key, probe_key = jax.random.split(stream(key, "trace"))
     probes = jax.random.split(probe_key, num_probes - 2 * rank)
     if rank == 0:
@@ -360,8 +367,8 @@ def _split(
         return nothing, nothing, probes
     with jax.default_matmul_precision("highest"):
         signs = jax.random.rademacher(sketch_key, (rank, *zero.shape), zero.dtype)
-        basis = jnp.linalg.qr(jax.lax.map(operator, signs).T)[0].T
-        return basis, jax.lax.map(operator, basis), probes
+        basis = jnp.linalg.qr(_loops.map(operator, signs).T)[0].T
+        return basis, _loops.map(operator, basis), probes
 
 
 def _without(basis: jax.Array, vector: jax.Array) -> jax.Array:
@@ -394,6 +401,6 @@ def _mean_and_error(
     out = jax.eval_shape(sample, keys[0])
     zero = jnp.zeros(out.shape, out.dtype)
     numbers = jnp.arange(1, count + 1, dtype=zero.dtype)
-    (mean, squares), _ = jax.lax.scan(add, (zero, zero), (numbers, keys))
+    (mean, squares), _ = _loops.scan(add, (zero, zero), (numbers, keys))
     error = jnp.sqrt(squares / (count * (count - 1)))
     return mean, error, jnp.all(jnp.isfinite(mean))

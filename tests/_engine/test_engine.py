@@ -256,7 +256,7 @@ def test_starts_without_a_finite_gradient_end_at_once_and_harm_nobody(tmp_path):
 
 
 def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
-    monkeypatch.setattr(memory, "_free_bytes", lambda device: 2**14)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**14)
     monkeypatch.setattr(crews.Engine, "_employ", None)
     with pytest.raises(MemoryError, match=r"lanes=256 need .* GiB on .* free; lanes=\d+ would fit"):
         octopus_batch.in_memory(*octopus_batch.starts(10), lanes=256)

@@ -289,19 +289,29 @@ def test_every_function_takes_every_real_dtype_and_names_the_leaf_of_others(x64,
             jax.eval_shape(FUNCTIONS[function], {"w": jnp.ones(3, dtype)})
 
 
-def test_a_gauss_newton_product_of_half_precision_is_rounded_once():
+def test_products_of_half_precision_are_rounded_once():
     rng = np.random.default_rng(0)
     inputs = jnp.asarray(rng.standard_normal((50, 20)), jnp.float32)
-    x, v = (jnp.asarray(rng.standard_normal((20, 3)), jnp.bfloat16) for _ in range(2))
-    wide = [leaf.astype(jnp.float32) for leaf in (x, v)]
-    half, single = (
-        saddle.gauss_newton_product(
-            lambda w: jnp.tanh(inputs.astype(w.dtype) @ w), lambda out: jnp.mean(out**4), *pair
-        )
-        for pair in ((x, v), wide)
+    halves = [jnp.asarray(rng.standard_normal((20, 3)), jnp.bfloat16) for _ in range(2)]
+    wide = [leaf.astype(jnp.float32) for leaf in halves]
+
+    def model(w):
+        return jnp.tanh(inputs.astype(w.dtype) @ w)
+
+    products = {
+        family: functools.partial(saddle.fisher_product, model, family=family)
+        for family in ("categorical", "bernoulli", "gaussian")
+    }
+    products["Gauss-Newton"] = functools.partial(
+        saddle.gauss_newton_product, model, lambda out: jnp.mean(out**4)
     )
-    assert half.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(half, single.astype(jnp.bfloat16))
+    products["empirical"] = functools.partial(
+        saddle.empirical_fisher_product, lambda w: jnp.sum(model(w) ** 4, axis=1)
+    )
+    for name, product in products.items():
+        half, single = product(*halves), product(*wide)
+        assert half.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(half, single.astype(jnp.bfloat16), err_msg=name)
 
 
 def test_vectors_are_wide_where_parameters_are_half():
