@@ -14,6 +14,8 @@ _SECTION = re.compile(
 )
 _CODE = re.compile(r"(`[^`]+`)")
 _SPECIAL = re.compile(r"([*|\\]|_(?=\W|$))")
+# A word in bold, unlike a power, has nothing before its asterisks and a letter behind them.
+_BOLD = re.compile(r"(?<!\S)(\*\*[A-Za-z][\w ,-]*\w\.?\*\*)(?=\W|$)")
 
 
 def to_restructured_text(app, what, name, obj, options, lines):  # noqa: ARG001
@@ -57,12 +59,18 @@ def _escape(paragraph):
         if number % 2:
             parts[number] = f"`{part}`"
         else:
-            part = _SPECIAL.sub(r"\\\1", part)
+            pieces = _BOLD.split(part)
+            pieces[::2] = [_SPECIAL.sub(r"\\\1", piece) for piece in pieces[::2]]
+            part = "".join(pieces)
             # A code span ends where a word ends: "`Partial`s" needs an escaped blank between.
             parts[number] = f"\\ {part}" if number and part[:1].isalnum() else part
     return "".join(parts)
 
 
 def skip_fields(app, what, name, obj, skip, options):  # noqa: ARG001
-    """Leave out the fields of named tuples: the class describes them under Attributes."""
-    return True if isinstance(obj, _FIELD) else None
+    """Leave out fields of named tuples, which the class describes, and flax's own `replace`."""
+    return True if isinstance(obj, _FIELD) or _is_replace(name, obj) else None
+
+
+def _is_replace(name, obj):
+    return name == "replace" and getattr(obj, "__module__", None) == "flax.struct"

@@ -130,3 +130,15 @@ def test_every_mark_stands_below_code_that_uses_plot():
             assert "plot." in drawn.drawing(text, mark)
             marks += 1
     assert marks >= 3
+
+
+def test_words_in_bold_stay_so_and_powers_are_no_markup():
+    inline = load("_docstrings").inline
+    (line,) = inline(["**Trace.** With x**2 + y**n, |a|**2; the **radius** of `a**b`"])
+    assert line == r"**Trace.** With x\*\*2 + y\*\*n, \|a\|\*\*2; the **radius** of ``a**b``"
+
+
+def test_what_flax_gives_every_dataclass_is_left_out():
+    skip = load("_docstrings").skip_fields
+    assert skip(None, "class", "replace", saddle.Census.replace, False, None)
+    assert skip(None, "class", "to_xarray", saddle.EscapeRuns.to_xarray, False, None) is None

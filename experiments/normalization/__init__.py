@@ -25,10 +25,12 @@ https://arxiv.org/abs/1602.07868; Gulrajani et al. (2017), https://arxiv.org/abs
 
 Section: Techniques of network training
 Command: python -m experiments run normalization
-Cost: quick 109 s with everything to compile, on 2 cores; digits and paper not run
-Last result: 5 of 8 claims hold; batch normalization's error does not rise on digits, by -0.3 ± 0.7
-    points from batch 32 to 2, n = 10; four epochs are few for the others at batch 32; weight
-    normalization's critic is worse than none by 0.28 ± 0.07 (2026-11-27, quick)
+Cost: quick 122 s of processor time at a load of 20, standard 109 s on 2 quiet cores, both with
+    everything to compile; digits and paper not run
+Last result: 4 of 8 claims hold; batch normalization's error does not rise on digits, by 0.1 ± 1.1
+    points from batch 32 to 2, n = 10; four epochs are few for the others at batch 32, where they
+    err by 10.8 ± 12 points more; weight normalization's critic is worse than none by 0.32 ± 0.08
+    (2026-11-29, quick)
 """
 
 import functools

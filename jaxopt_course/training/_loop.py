@@ -61,7 +61,22 @@ from jaxopt_course.transforms._protocol import check_rule
 if TYPE_CHECKING:
     import xarray
 
-cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The cross entropy of each example, `-log softmax(logits)[label]`.
+
+    Args:
+        logits: Unnormalized logarithms of probabilities, shape `(..., classes)`.
+        labels: Classes from 0, integers of shape `(...)`.
+
+    Returns:
+        Shape `(...)`, by `optax.softmax_cross_entropy_with_integer_labels`.
+
+    Example:
+        >>> round(float(cross_entropy(jnp.array([0.0, 0.0]), jnp.array(1))), 4)  # ln 2
+        0.6931
+    """
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
