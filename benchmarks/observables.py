@@ -16,7 +16,9 @@ the same weights in JAX and in torch, whose sharpness is looked at every 10 step
 Steps and looks alternate among the rivals, block after block of 10 steps, so that the load of the
 machine falls on all alike. Each residual is measured anew by our product at the rival's own
 parameters, relative to the sharpness: what is compared is a rival with ours of no larger residual.
-"look" is the time of a look over that of a training step of the same rival.
+"look" is the time of a look over that of a training step of the same rival. Last, what a look costs
+that sees three things of one search, the sharpness, the effective step and the alignment, over one
+that sees the sharpness alone.
 """
 
 import copy
@@ -133,6 +135,31 @@ def residual(fun, params, value, vector):
     return optax.tree.norm(difference) / optax.tree.norm(vector) / jnp.abs(value)
 
 
+def sharing(setting, clock, repeats=9):
+    """Return the time of a look at three things of one search over one at the sharpness."""
+    rule = optax.sgd(RATE)
+    one = {"sharpness": observables.sharpness()}
+    three = one | {
+        "effective step": observables.effective_step(rule),
+        "alignment": observables.alignment(k=1),
+    }
+
+    def looking(observe):
+        return jax.jit(
+            lambda fun, params: transforms.path(fun, rule, params, 0, observe=observe).observed
+        )
+
+    looks = [looking(one), looking(three)]
+    seconds = [[], []]
+    for _ in range(repeats + 1):
+        for look, own in zip(looks, seconds, strict=True):
+            began = clock()
+            jax.block_until_ready(look(setting.fun, setting.params))
+            own.append(clock() - began)
+    # The first of each compiles.
+    return statistics.median(b / a for a, b in zip(*(own[1:] for own in seconds), strict=True))
+
+
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--steps", type=int, default=1000)
@@ -194,6 +221,7 @@ def main():
     print(f"training alone: ours {ours:.1f} s, torch {theirs:.1f} s")
     look = (sum(seconds[OURS[0]]) - ours) / ours * EVERY
     print(f"ours, looked at every 50 steps: {1 + look / 50:.2f} times the training")
+    print(f"three things of one search: {sharing(setting, clock):.2f} times the look at one")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ follows a run, `transforms.path`, `saddle.escape` and `training.fit`, carries th
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -52,6 +52,25 @@ class Following:
         return self.follow(params, state, fun, self.begin(params))[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class Sharing(Following):
+    """A following observable whose search others of the same look may need as well.
+
+    `follow` is `find` and then `measure`. Of those with equal `identity` in one look only the first
+    searches; each remembers what its own search would have left, so that no bit depends on who
+    else looks.
+
+    Attributes:
+        find: As `follow`, but to what was found.
+        measure: From what was found, parameters, state and objective to what is observed.
+        identity: All that `find` depends on, beside its arguments.
+    """
+
+    find: Callable[[Any, Any, Callable[[Any], jax.Array], Any], tuple[Any, Any]]
+    measure: Callable[[Any, Any, Any, Callable[[Any], jax.Array]], Any]
+    identity: Hashable
+
+
 def check_observe(observe: Mapping[str, Observable] | None) -> dict[str, Observable]:
     """The observables by name, checked to be functions; none for None.
 
@@ -82,9 +101,14 @@ def look(
     fun: Callable[[Any], jax.Array],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Observe, and return what is seen, and what is remembered, by name."""
-    seen, memory = {}, dict(memory)
+    seen, memory, found = {}, dict(memory), {}
     for name, observable in observe.items():
-        if isinstance(observable, Following):
+        if isinstance(observable, Sharing):
+            if observable.identity not in found:
+                found[observable.identity] = observable.find(params, state, fun, memory[name])
+            what, memory[name] = found[observable.identity]
+            seen[name] = observable.measure(what, params, state, fun)
+        elif isinstance(observable, Following):
             seen[name], memory[name] = observable.follow(params, state, fun, memory[name])
         else:
             seen[name] = observable(params, state, fun)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _krylov, saddle
 from jaxopt_course._checks import check_count, check_key, check_positive
-from jaxopt_course._observe import Following, Observable
+from jaxopt_course._observe import Following, Observable, Sharing
 from jaxopt_course._streams import stream
 
 _MIXED = 0.1
@@ -122,7 +122,8 @@ def of_eigenpairs(
     def begin(params: Any) -> jax.Array:
         return jnp.zeros_like(_krylov.flatten_wide(params)[0])
 
-    def follow(params: Any, state: Any, fun: Any, last: jax.Array) -> tuple[Any, jax.Array]:
+    def find(params: Any, state: Any, fun: Any, last: jax.Array) -> tuple[Any, jax.Array]:
+        del state
         _, unravel = _krylov.flatten_wide(params)
         own = stream(jax.random.key(0) if key is None else key, "observables")
         other = _krylov.normalized(jax.random.normal(own, last.shape, last.dtype))
@@ -140,9 +141,15 @@ def of_eigenpairs(
             check_copies=False,
         )
         vectors = jax.vmap(lambda vector: _krylov.flatten_wide(vector)[0])(pairs.eigenvectors)
-        return measure(pairs, params, state, fun), jnp.sum(vectors, axis=0)
+        return pairs, jnp.sum(vectors, axis=0)
 
-    return Following(begin, follow)
+    def follow(params: Any, state: Any, fun: Any, last: jax.Array) -> tuple[Any, jax.Array]:
+        pairs, remembered = find(params, state, fun, last)
+        return measure(pairs, params, state, fun), remembered
+
+    # Keys and arrays by which object they are: under `jit` none has a value to compare.
+    same = (which, k, *(x if isinstance(x, float | int) else id(x) for x in (key, tolerance)))
+    return Sharing(begin, follow, find, measure, same)
 
 
 def trace(*, num_probes: int, key: jax.Array) -> Observable:
