@@ -25,7 +25,7 @@ warm-up Gilmer, Ghorbani, Garg et al. (2021), https://arxiv.org/abs/2110.04369.
 Section: Descent and rates
 Command: python -m experiments run catapult
 Cost: quick 19 s of processor time, with compiled programs at hand (47 s beside much else); paper
-    not run
+    not run, some 20 minutes by the time of single steps and looks
 Last result: all 25 claims hold; the network's rates and bounds are from trial runs, one seed
 (2026-11-29, quick, 2 busy cores)
 """
@@ -44,7 +44,7 @@ from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_least, at_most
 from .lab.fields import Checked, Seed, above, minimum
-from .lab.full_batch import FullBatch, full_batch
+from .lab.full_batch import FullBatch, check_images, full_batch
 
 SOURCE = "Lewkowycz et al. 2020"
 MODEL = SOURCE + ", section 2"
@@ -73,6 +73,11 @@ class Config(Checked):
     warm_up_rate: Annotated[float, above(0)] = 8.0
     """The rate that warm-up leads to, times the sharpness at the start."""
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        """Check that the data set has the images."""
+        super().__post_init__()
+        check_images("digits", self.images)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -25,7 +25,7 @@ https://arxiv.org/abs/2106.02073; of outliers Papyan (2020), https://arxiv.org/a
 Section: Landscape and saddles
 Command: python -m experiments run collapse
 Cost: quick 15 s of processor time, with compiled programs at hand (35 s beside much else); paper
-    not run
+    not run, some 40 minutes by the time of single steps and looks
 Last result: all 8 claims hold: NC1 falls from 1.39 to 0.0065, mean distance of cosines from 0.29 to
 0.06, ten outliers; bounds are from trial runs, one seed (2026-11-29, quick, 2 busy cores)
 """
@@ -44,7 +44,7 @@ from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_most
 from .lab.fields import Checked, Seed, above, minimum, one_of
-from .lab.full_batch import IMAGES, FullBatch, full_batch
+from .lab.full_batch import IMAGES, FullBatch, check_images, full_batch
 
 CLASSES, EIGENVALUES = 10, 14
 SOURCE = "Papyan, Han and Donoho 2020"
@@ -76,6 +76,11 @@ class Config(Checked):
     every: Annotated[int, minimum(1)] = 250
     """Steps between records."""
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        """Check that the data set has the images."""
+        super().__post_init__()
+        check_images(self.dataset, self.images)
 
     @classmethod
     def quick(cls) -> "Config":

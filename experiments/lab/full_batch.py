@@ -42,10 +42,19 @@ class FullBatch(NamedTuple):
     labels: np.ndarray
 
 
-def check_records(*, dataset: str, images: int, steps: int, every: int) -> None:
-    """Raise ValueError unless the data set has the images, and records see odd and even steps."""
+def check_images(dataset: str, images: int) -> None:
+    """Raise ValueError unless the data set has so many images.
+
+    Example:
+        >>> check_images("digits", 1797)
+    """
     if images > IMAGES[dataset]:
         raise ValueError(f"images must be at most {IMAGES[dataset]}, of {dataset}, got {images}")
+
+
+def check_records(*, dataset: str, images: int, steps: int, every: int) -> None:
+    """Raise ValueError unless the data set has the images, and records see odd and even steps."""
+    check_images(dataset, images)
     if every % 2 == 0:
         raise ValueError(f"every must be odd, got {every}")
     if steps < 8 * every:

@@ -119,3 +119,8 @@ def test_the_figure_has_losses_above_curvatures(dataset):
 
 def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
     assert unrefuted(catapult.claims, dataset) == []
+
+
+def test_images_must_be_in_the_data_set():
+    with pytest.raises(ValueError, match="images must be at most 1797, of digits, got 1798"):
+        catapult.Config(images=1798)

@@ -105,3 +105,8 @@ def test_images_must_hold_every_class():
 
 def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
     assert unrefuted(collapse.claims, dataset) == []
+
+
+def test_images_must_be_in_the_data_set():
+    with pytest.raises(ValueError, match="images must be at most 1797, of digits, got 1798"):
+        collapse.Config(images=1798)
