@@ -8,7 +8,12 @@ from tests.experiments.refuting import unrefuted
 @pytest.fixture(scope="module")
 def dataset():
     config = activations.Config(
-        seeds=2, hidden_layers=2, width=32, learning_rates=(0.003, 0.1), epochs=5, threshold=0.4
+        seeds=2,
+        hidden_layers=2,
+        width=32,
+        learning_rates=(0.003, 0.1),
+        epochs=5,
+        thresholds=(0.4, 0.2),
     )
     return activations.run(config)
 
@@ -24,6 +29,14 @@ def with_epochs(dataset, epochs):
         below = made.epoch >= needed
         made.train_loss.loc[{"activation": name}] = np.where(below, 0.0, 1.0)
     return made
+
+
+def test_an_order_must_hold_at_every_threshold(dataset):
+    made = with_epochs(dataset, {**ORDERED, "silu": 1})
+    # tanh and ReLU reach 0.4 together, and 0.2 one after the other.
+    made.train_loss.loc[{"activation": "tanh"}] = np.where(made.epoch >= 3, 0.0, 0.3)
+    (statement,) = failed(made)
+    assert statement.startswith("tanh")
 
 
 ORDERED = {"sigmoid": 5, "tanh": 3, **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu"), 1)}
