@@ -412,9 +412,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     profile.legend()
     _draw_heights(heights, dataset)
     left = float((barriers.sel(how=HOW[1]) / barriers.sel(how=HOW[0])).isel(width=-1).mean())
-    path = float(
-        (path_barriers(dataset) / line_barriers(dataset).isel(width=0)).sel(how=HOW[0]).mean()
-    )
+    path = float((path_barriers(dataset) / path_lines(dataset)).sel(how=HOW[0]).mean())
     figure.suptitle(
         f"Matched units leave {100 * left:.2g} % of the line's barrier at width "
         f"{int(dataset.width[-1])}; a curved path leaves {100 * path:.2g} % at width "
