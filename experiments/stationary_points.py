@@ -222,8 +222,10 @@ def _draw_surface(axes: Axes, panel: xr.Dataset, points: xr.Dataset) -> None:
 
 def plot(dataset: xr.Dataset) -> Figure:
     """Draw every surface, its stationary points by kind, and the escape directions."""
-    columns = 4
-    rows = -(-(dataset.sizes["panel"] + 1) // columns)
+    # The legend takes a cell, but no row of its own.
+    cells = dataset.sizes["panel"] + 1
+    columns = 5 if cells % 4 == 1 else 4
+    rows = -(-cells // columns)
     figure = Figure(figsize=(11, 2.6 * rows + 0.5), layout="constrained")
     cells = figure.subplots(rows, columns).flat
     for name in dataset.panel.values:

@@ -29,7 +29,7 @@ Schwab and Morcos (2021), https://arxiv.org/abs/2003.00152, figure 2.
 
 Section: Techniques of network training
 Command: python -m experiments run batch_norm
-Cost: quick 133 s of processor time beside other work, most of it compilation; the ResNets of preset
+Cost: quick 123 s of processor time beside other work, half of it compilation; the ResNets of preset
     digits 280 s; paper not run; on 2 cores
 Last result: quick, all 7 claims hold, one of them under a bound that was loosened (2026-11-27).
     ResNet-14 of preset digits: batch normalization alone 91.3 % (at least 90.2 in 5 seeds), two

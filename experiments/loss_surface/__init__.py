@@ -19,7 +19,7 @@ Li, Xu, Taylor, Studer and Goldstein (2018), https://arxiv.org/abs/1712.09913, s
 
 Section: Landscape and saddles
 Command: python -m experiments run loss_surface
-Cost: quick 130 s of processor time at a load of 25, standard 165 s on 2 busy cores, both with
+Cost: quick 82 s of processor time at a load of 5, standard 165 s on 2 busy cores, both with
     everything to compile; paper not run
 Last result: all 9 claims hold; batch normalization divides the curvature by 3.7 +- 0.6 (2026-11-29,
     quick), 4.4 +- 1.8 (2026-11-27, standard)

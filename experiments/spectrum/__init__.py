@@ -18,7 +18,7 @@ Training and curvature are in float32; the last Hessian's ends are computed in f
 
 Section: Landscape and saddles
 Command: python -m experiments run spectrum
-Cost: quick 85 s of processor time at a load of 20, standard 140 s on 2 busy cores, both with
+Cost: quick 61 s of processor time at a load of 15, standard 140 s on 2 busy cores, both with
     everything to compile; paper not run
 Last result: all 10 claims hold; the outliers that are 10 early are 10, 1 and 7 at the end
     (2026-11-29, quick; the same on 2026-11-27, standard)
