@@ -23,10 +23,12 @@ class Config(Checked):
 
     families: tuple[Annotated[str, one_of(FAMILIES)], ...] = FAMILIES
     """Names of the problems."""
+    draws: Annotated[int, minimum(1)] = 8
+    """Draws of the problems that have random data; runs and searches are divided among them."""
     runs: Annotated[int, minimum(1)] = 1000
     """Random starts, and as many at saddles."""
     searches: Annotated[int, minimum(1)] = 200
-    """Random starts of the search for stationary points."""
+    """Random starts of the search for stationary points, from each of which are two."""
     steps: Annotated[int, minimum(1)] = 1000
     """Steps with noise."""
     stay_steps: Annotated[int, minimum(1)] = 5000
@@ -44,5 +46,5 @@ class Config(Checked):
 
     @classmethod
     def paper(cls) -> "Config":
-        """10,000 runs of each sort, 2,000 searches."""
-        return cls(runs=10_000, searches=2000, stay_steps=50_000)
+        """10,000 runs of each sort, 4,000 searches, 100 draws."""
+        return cls(draws=100, runs=10_000, searches=4000, stay_steps=50_000)

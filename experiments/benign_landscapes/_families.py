@@ -8,6 +8,8 @@ The tensor problems do not depend on the lengths of their unit vectors u_i. They
 `sum_i (|u_i|**2 - 1)**2 / 4`, without which a search runs away to ever longer vectors: its gradient
 is orthogonal to the objective's, so the stationary points are those of unit length, with the same
 values and eigenvalues, but 2 instead of 0 along each u_i.
+
+Measurements and observed entries are drawn, and each draw is a landscape of its own.
 """
 
 import dataclasses
@@ -50,9 +52,12 @@ def _unit_rows(problem: problems.Problem) -> problems.Problem:
     return dataclasses.replace(problem, fun=fun, init=init)
 
 
-def families() -> dict[str, Family]:
-    """Return all of them by name; float64 must be on."""
-    key = jax.random.key(0)
+# Of these every key makes another problem.
+DRAWN = ("matrix sensing", "matrix completion")
+
+
+def families(key: jax.Array) -> dict[str, Family]:
+    """Return all of them by name, of one draw; float64 must be on."""
     return {
         "symmetric factorization": Family(
             problems.symmetric_factorization(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import saddle, transforms
 
@@ -18,17 +19,20 @@ LEFT = 0.01
 RANDOM, SADDLE, PLAIN = "noise, random start", "noise, from a saddle", "no noise, from a saddle"
 QUANTILES = 0.0, 0.5, 1.0
 LANES = 256
+# So many of the runs with noise are followed to the minima where they end, the highest.
+ENDS = 16
+SAME = 1e-4
 
 
 def _keys(key: jax.Array, count: int) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(count))
 
 
-def _census(config: Config, family: Family, key: jax.Array) -> saddle.Census:
-    """Search from random starts and from the known points."""
+def _census(searches: int, family: Family, key: jax.Array) -> saddle.Census:
+    """Search from random starts and from the known points, for minima and for all points."""
     problem = family.problem
     known = [jax.tree.map(jnp.asarray, point.params) for point in problem.stationary_points]
-    random = jax.vmap(problem.init)(_keys(key, config.searches))
+    random = jax.vmap(problem.init)(_keys(key, searches))
     starts = jax.tree.map(
         lambda some, *others: jnp.concatenate([some, jnp.stack(others)]), random, *known
     )
@@ -36,7 +40,6 @@ def _census(config: Config, family: Family, key: jax.Array) -> saddle.Census:
         problem.fun,
         starts,
         # The points are not isolated, but orbits of the symmetries.
-        method="levenberg_marquardt",
         canonical=family.canonical,
         null_space=family.null_space,
     )
@@ -49,14 +52,26 @@ def _left(values: np.ndarray, minimum: float, every: int) -> np.ndarray:
     return np.where(fallen.any(axis=1), every * fallen.argmax(axis=1), np.inf)
 
 
-def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
-    """Take a census of one family's stationary points, and run descent with and without noise."""
+def _not_among(census: saddle.Census, others: saddle.Census, family: Family) -> np.ndarray:
+    """Return which of the other points are none of the census."""
+
+    def features(params: Any) -> np.ndarray:
+        return np.asarray(jax.vmap(lambda x: ravel_pytree(family.canonical(x))[0])(params))
+
+    known, found = features(census.params), features(others.params)
+    distances = np.linalg.norm(found[:, None] - known[None], axis=-1).min(axis=1)
+    return np.flatnonzero(distances > SAME * (1 + np.linalg.norm(found, axis=1)))
+
+
+def run_family(config: Config, family: Family, key: jax.Array, *, share: int) -> xr.Dataset:
+    """Search and run on one draw of a problem, with one of `share` parts of all runs."""
     problem, every = family.problem, config.record_every
+    runs = max(1, config.runs // share)
     minimum = problem.minimum_value
     assert minimum is not None
     search_key, start_key, noise_key = jax.random.split(key, 3)
     # The stationary points, and those that are no minima.
-    census = _census(config, family, search_key)
+    census = _census(max(1, config.searches // share), family, search_key)
     points = census.point
     rest = np.flatnonzero(np.asarray(points.kind) != saddle.Kind.MINIMUM)
     saddles = jax.tree.map(lambda leaf: leaf[rest], census.params)
@@ -67,28 +82,43 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
     plain = escape(
         transforms.gradient_descent(family.learning_rate), saddles, max_steps=config.stay_steps
     )
-    at = np.arange(config.runs) % rest.size
+    at = np.arange(runs) % rest.size
     starts = jax.tree.map(
         lambda some, others: jnp.concatenate([some, others[at]]),
-        jax.vmap(problem.init)(_keys(start_key, config.runs)),
+        jax.vmap(problem.init)(_keys(start_key, runs)),
         saddles,
     )
     noisy = escape(
         lambda key: transforms.noisy_gradient_descent(family.learning_rate, config.noise, key),
         starts,
-        _keys(noise_key, 2 * config.runs),
+        _keys(noise_key, 2 * runs),
         max_steps=config.steps,
         lanes=LANES,
     )
     assert plain.record is not None
     assert noisy.record is not None
+    # A minimum that runs with noise end at counts, too, whether the search has found it or not.
+    highest = np.argsort(np.asarray(noisy.value))[-ENDS:]
+    ends = resumable.find(
+        problem.fun,
+        jax.tree.map(lambda leaf: leaf[highest], noisy.params),
+        method="eigenvector_following",
+        index=0,
+        canonical=family.canonical,
+        null_space=family.null_space,
+    )
+    new = _not_among(census, ends, family)
+    points = jax.tree.map(
+        lambda some, more: np.concatenate([some, np.asarray(more)[new]]), points, ends.point
+    )
+    values = np.concatenate([census.value, np.asarray(ends.value)[new]])
     # When the noisy runs left, and how high all of them were along the way.
     with_noise, without = np.asarray(noisy.record.value), np.asarray(plain.record.value)
-    left = _left(with_noise[config.runs :], minimum, every)
+    left = _left(with_noise[runs:], minimum, every)
     slowest = np.full(rest.size, -np.inf)
     np.maximum.at(slowest, at, left)
     length = config.steps // every + 1
-    paths = with_noise[: config.runs], with_noise[config.runs :], without[:, :length]
+    paths = with_noise[:runs], with_noise[runs:], without[:, :length]
     quantiles = [np.quantile(values, QUANTILES, axis=0) for values in paths]
 
     def of_saddles(values: Any) -> tuple[str, np.ndarray]:
@@ -103,7 +133,7 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
         plain.params,
         saddles,
     )
-    heights = np.asarray(noisy.value).reshape(2, config.runs)
+    heights = np.asarray(noisy.value).reshape(2, runs)
     return xr.Dataset(
         {
             "height": (("sort", "quantile", "step"), (np.stack(quantiles) - minimum) / lowest),
@@ -113,8 +143,8 @@ def run_family(config: Config, family: Family, key: jax.Array) -> xr.Dataset:
             "min_eigenvalue": ("point", np.asarray(points.min_eigenvalue)),
             "min_eigenvalue_error": ("point", np.asarray(points.min_eigenvalue_error)),
             "gradient_norm": ("point", np.asarray(points.gradient_norm)),
-            "point_height": ("point", (np.asarray(census.value) - minimum) / lowest),
-            "count": ("point", np.asarray(census.count)),
+            "point_height": ("point", (values - minimum) / lowest),
+            "num_runs": runs,
             "unfinished": float(np.mean(np.asarray(census.runs.point) < 0)),
             "stay": of_saddles(_left(without, minimum, every)),
             "slowest": of_saddles(slowest),
