@@ -8,6 +8,7 @@ from flax import nnx
 from experiments import batch_norm
 from experiments.batch_norm import _partial_training, _smoothness
 from jaxopt_course.nn import ResNet, functional_view
+from tests.experiments.refuting import unrefuted
 
 CONFIG = batch_norm.Config(
     seeds=2,
@@ -143,3 +144,8 @@ def test_the_figure_tells_the_accuracy(dataset):
 def test_rates_must_rise():
     with pytest.raises(ValueError, match="learning_rates must rise"):
         batch_norm.Config(learning_rates=(0.3, 0.1))
+
+
+@pytest.mark.nightly
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(batch_norm.claims, dataset) == []

@@ -8,6 +8,7 @@ import pytest
 from experiments import index_against_loss
 from experiments.index_against_loss import _search_starts
 from experiments.lab.digit_network import Network, descend, slow_places
+from tests.experiments.refuting import unrefuted
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.
@@ -94,3 +95,8 @@ def test_each_claim_holds_where_it_should_and_fails_when_its_data_are_wrong(data
 @pytest.mark.nightly
 def test_the_figure_has_three_panels(dataset):
     assert len(index_against_loss.plot(dataset).axes) == 3
+
+
+@pytest.mark.nightly
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(index_against_loss.claims, dataset) == []

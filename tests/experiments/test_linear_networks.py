@@ -8,6 +8,7 @@ from experiments import linear_networks
 from experiments.linear_networks import _departure as _linear_departure
 from experiments.linear_networks import _landscape as _linear_landscape
 from jaxopt_course import saddle
+from tests.experiments.refuting import unrefuted
 
 
 # The small experiment takes a minute to compile; what needs it is nightly.
@@ -109,3 +110,8 @@ def test_the_figure_draws_the_points_of_each_depth_and_the_times(dataset):
     drawn = sum(np.size(line.get_xdata()) for line in points[0].lines[:3])
     assert drawn == dataset.sizes["point"]
     assert len(times.lines) == 3 + 2
+
+
+@pytest.mark.nightly
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(linear_networks.claims, dataset) == []

@@ -6,6 +6,7 @@ from flax import nnx
 
 from experiments import normalization
 from experiments.normalization import _critics
+from tests.experiments.refuting import unrefuted
 
 CONFIG = normalization.Config(
     seeds=2,
@@ -105,3 +106,8 @@ def test_the_figure_tells_the_change_and_names_every_normalization(dataset):
 def test_batch_sizes_must_fall():
     with pytest.raises(ValueError, match="batch_sizes must fall"):
         normalization.Config(batch_sizes=(2, 4))
+
+
+@pytest.mark.nightly
+def test_every_claim_is_refuted_by_some_wrong_measurement(dataset):
+    assert unrefuted(normalization.claims, dataset) == []

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from experiments import spectrum
 from experiments.spectrum import _hessian_spectra
+from tests.experiments.refuting import unrefuted
 
 CONFIG = spectrum.Config(
     seeds=2,
@@ -115,3 +116,7 @@ def test_each_claim_holds_where_it_should_and_fails_when_its_data_are_wrong():
 @pytest.mark.nightly
 def test_the_figure_has_five_panels_a_kind(dataset):
     assert len(spectrum.plot(dataset).axes) == 10
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement():
+    assert unrefuted(spectrum.claims, settled()) == []

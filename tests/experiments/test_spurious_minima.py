@@ -10,6 +10,7 @@ from experiments.spurious_minima import _relu_minima
 from experiments.spurious_minima._relu_minima import End, Ends
 from experiments.spurious_minima._safran_shamir import PUBLISHED, RUNS, published
 from jaxopt_course import problems, saddle, transforms
+from tests.experiments.refuting import unrefuted
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +180,7 @@ def test_the_figure_shows_shares_eigenvalues_and_families():
     assert len(shares.containers) == 2
     assert len(eigenvalues.containers) == 2
     assert len(values.collections) == 2
+
+
+def test_every_claim_is_refuted_by_some_wrong_measurement():
+    assert unrefuted(spurious_minima.claims, single()) == []
