@@ -11,7 +11,9 @@ into the order of the first one's, at several widths. At the smallest width, whe
 dense and the minima are polished to rounding, `saddle.barrier` then lets a path descend by the
 string method (the nudged band of Draxler et al. 2018 relaxes to the same path), and searches from
 its top for the pass: a saddle that `saddle.classify` certifies to be of index 1, above both minima.
-It says nothing of which minima lie below it on either side: paths go by way of others, too.
+It says nothing of which minima lie below it on either side: paths go by way of others, too. Between
+minima as they are paths of 2,000 steps have not settled: the saddle found lies lower than their
+top, and as far from it as minima are from each other, so that it need not be the pass of this path.
 
 Some pairs are one minimum in two orders of its units: matched, their distance is rounding, and
 nothing is searched for between them; how many is stated.
