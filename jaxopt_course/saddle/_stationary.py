@@ -207,6 +207,7 @@ def classify_unchecked(
     `count_doubtful=False` leaves doubtful eigenvalues out of the index and into the nullity, too:
     where x stands for the stationary point that a search has found.
     """
+    # The objective as a function of one vector, and the directions that are known to be flat.
     flat, unravel = _krylov.flatten_wide(x)
 
     def flat_fun(flat):
@@ -216,6 +217,7 @@ def classify_unchecked(
     if null_space is not None:
         directions = flat_directions(null_space, x, unravel)
 
+    # By the smallest eigenvalues alone, or by the whole Hessian.
     if method == "auto":
         method = "dense" if order == 4 or _is_dense_cheap(flat_fun, flat) else "lanczos"
     if method == "lanczos":
