@@ -29,10 +29,10 @@ papers on their landscapes.
 Section: Landscape and saddles
 Command: python -m experiments run benign_landscapes
 Cost: quick 6 min of processor time with everything to compile, on 2 busy cores; paper not run
-Last result: with 4 draws, 64 runs and 48 searches of each problem: one draw of completion has a
-    certified bad minimum at height 0.03, where 5 of 64 runs from saddles end; all claims on sensing
-    and phase retrieval hold (2026-11-29). With one draw of each, 1,000 runs: all 32 claims hold
-    (2026-11-27, quick as it was)
+Last result: 28 of 32 claims hold; the four are matrix completion's. Of its 8 draws 2 have a bad
+    minimum, at heights 0.04 and 0.07, and 959 of 1,000 runs from random starts end at the global
+    one. In a draw with a saddle of large curvature 20 runs from there diverge: the rate is too
+    large for it (2026-11-29, quick)
 """
 
 from typing import Any
@@ -59,6 +59,8 @@ __all__ = ["Config", "claims", "plot", "run"]
 SOURCE = "Ge et al. 2015, Theorem 6"
 ARRIVED = 0.01
 ROUNDING = 1e-9
+# Of a figure: what diverges leaves it.
+HIGHEST = 100.0
 
 
 def run(config: Config) -> xr.Dataset:
@@ -231,15 +233,12 @@ def plot(dataset: xr.Dataset) -> Figure:
         Line2D([], [], ls="", marker="s", color="#D55E00", label="found: bad minimum"),
     ]
     lines, _ = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles=lines + marks, loc="outside lower center", ncols=5)
+    figure.legend(handles=lines + marks, loc="outside lower center", ncols=3)
     runs = dataset.attrs["runs"]
     draws = [draw for name in names for draw in draws_of(dataset.sel(family=name))]
     bad = sum(bool(bad_minimum(draw).any()) for draw in draws)
     but = f", but for {bad} draw{'s' * (bad > 1)} with a bad minimum" if bad else ""
-    figure.suptitle(
-        f"Noise leads to the global minimum, also from saddles{but} ({runs} runs each, median and "
-        "range)"
-    )
+    figure.suptitle(f"Noise leads to the global minimum{but} ({runs} runs, median and range)")
     return figure
 
 
@@ -261,9 +260,11 @@ def _draw(axes: Axes, part: xr.Dataset) -> None:
     ):
         for one in draws:
             heights = one.point_height.where(which(one), drop=True)
-            places = np.full(heights.size, edge)
-            axes.plot(places, heights, marker, color=colour, ms=5, clip_on=False)
+            # A line without points that is not clipped is everywhere, to the layout.
+            if heights.size:
+                places = np.full(heights.size, edge)
+                axes.plot(places, heights, marker, color=colour, ms=5, clip_on=False)
     axes.axhline(ARRIVED, color="0.6", linewidth=0.8, linestyle=":")
     axes.set_yscale("symlog", linthresh=ARRIVED, linscale=0.5)
     title = str(part.family.item()) + (f", {len(draws)} draws" if len(draws) > 1 else "")
-    axes.set(title=title, ylim=(-ARRIVED / 4, None))
+    axes.set(title=title, ylim=(-ARRIVED / 4, min(axes.get_ylim()[1], HIGHEST)))
