@@ -100,3 +100,27 @@ print("not reached")
         check=False,
     )
     assert (ended.stdout, ended.returncode) == ("finished the epoch True\n", 75)
+
+
+def test_a_signal_while_functions_are_traced_is_heeded_before_anything_is_computed(tmp_path):
+    """It does not interrupt JAX, whose compiler crashes at the end of a process that was."""
+    told = []
+
+    def build(key):
+        signal.raise_signal(signal.SIGTERM)
+        told.append("traced")
+        return network(key)
+
+    with pytest.raises(training.Preempted):
+        training.fit(
+            build,
+            ADAM,
+            (INPUTS, (INPUTS[:, 0] > 0).astype(np.int32)),
+            jax.random.split(jax.random.key(0), 2),
+            epochs=5,
+            batch_size=20,
+            checkpoint=tmp_path,
+            callback=told.append,
+        )
+    assert told == ["traced", "traced"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,7 +1,9 @@
 """SIGTERM, by which schedulers announce that a machine is taken away, as a request to stop.
 
 While something with checkpoints runs, a training or a batch of escapes, the signal ends it soon by
-`Preempted`: at once as long as nothing was computed, later with a checkpoint. Uncaught, that ends
+`Preempted`: when it is traced, as long as nothing was computed, later with a checkpoint. Nothing is
+raised in between: an exception in the middle of what JAX traces or lowers leaves its compiler in a
+state in which the process crashes at its end (seen with jaxlib 0.10.2). Uncaught, `Preempted` ends
 the process with the exit status 75, which sysexits calls EX_TEMPFAIL: a temporary failure, try
 again later. By the status, whoever started the process knows to give the same command once more,
 which goes on bit for bit where this one stopped.
@@ -28,21 +30,23 @@ class Preempted(SystemExit):
 
 
 class _Watch:
-    """A handler of SIGTERM: raises `Preempted`, or notes the signal while that is deferred."""
+    """A handler of SIGTERM, which notes that the signal has come."""
 
     def __init__(self) -> None:
         self.came = threading.Event()
-        self.deferred = 0
 
     def __call__(self, _number: int, _frame: Any) -> None:
         self.came.set()
-        if not self.deferred:
+
+    def check(self) -> None:
+        """Raise `Preempted` if the signal has come."""
+        if self.came.is_set():
             raise Preempted
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """A block that SIGTERM ends by `Preempted`, at once or as soon as it is no longer `deferred`.
+    """A block that SIGTERM ends by `Preempted`: where a block that is `deferred` begins or ends.
 
     Where the program has a handler of its own, that stays in charge; and outside the main thread,
     where Python lets nobody set one, the signal does what it did.
@@ -60,8 +64,7 @@ def watched() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if watch.came.is_set():  # An exception raised within a destructor, say, is lost.
-        raise Preempted
+    watch.check()
 
 
 def watched_with(option: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -82,14 +85,14 @@ def watched_with(option: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """A block until whose end SIGTERM waits; the block should end soon once it has come.
+    """A block in which SIGTERM waits; the block should end soon once it has come.
 
     Yields:
         A function that says whether the signal has come. It never says so where `watched` leaves
         the signal to others.
 
     Raises:
-        Preempted: At the end of the block, if the signal has come.
+        Preempted: At the beginning or the end of the block, if the signal has come.
 
     Example:
         >>> try:
@@ -107,10 +110,6 @@ def deferred() -> Iterator[Callable[[], bool]]:
         if not in_main_thread or not isinstance(watch, _Watch):
             yield bool
             return
-        watch.deferred += 1
-        try:
-            yield watch.came.is_set
-        finally:
-            watch.deferred -= 1
-        if watch.came.is_set():
-            raise Preempted
+        watch.check()
+        yield watch.came.is_set
+        watch.check()
