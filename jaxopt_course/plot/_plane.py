@@ -147,7 +147,7 @@ def plane(
     Raises:
         TypeError: for arguments other than described.
         ValueError: If `found` is not one plane, or holds no finite value, or has fewer than two
-            rows or columns.
+            rows or columns; for levels that do not ascend, or are not positive where `log` is true.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Example:
@@ -158,8 +158,10 @@ def plane(
     """
     if not isinstance(found, Plane):
         raise TypeError(f"found must be a landscape.Plane, got {type(found).__name__}")
-    if np.ndim(levels):
-        levels = to_doubles("levels", levels)
+    if isinstance(levels, tuple | list) or np.ndim(levels):
+        given, levels = levels, to_doubles("levels", levels)
+        if levels.ndim != 1 or not levels.size or not (np.diff(levels) > 0).all():
+            raise ValueError(f"levels must be a number, or levels in ascending order, got {given}")
     else:
         check_count(levels=levels)
     check_flag(log=log, filled=filled)
@@ -171,6 +173,8 @@ def plane(
         raise ValueError("found must hold a finite value, got none")
     ax = axes(ax)
     log = log and bool((values[finite] > 0).all())
+    if log and np.ndim(levels) and levels[0] <= 0:
+        raise ValueError(f"levels must be positive where log is true, got {levels[0]}")
     heights = np.where(finite, values, np.nan)
     heights = (np.log10(heights) if log else heights).T
     levels = np.log10(levels) if log and np.ndim(levels) else levels

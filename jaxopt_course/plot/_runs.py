@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_course._checks import check_text
+from jaxopt_course._checks import check_interval, check_text
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.plot._bands import band
 from jaxopt_course.saddle import EscapeRuns, Stop
@@ -98,6 +98,7 @@ def record(
     """
     check_text(what=what)
     check_text(label=label, optional=True)
+    check_interval("quantiles", quantiles, 0, 1)
     steps, values = _recorded(runs, what)
     told = None
     if len(values) > 1:

@@ -10,6 +10,7 @@ import decimal
 import enum
 import fractions
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -306,6 +307,12 @@ def _runs():
     return saddle.EscapeRuns(*[jnp.ones(3)] * 5, record)
 
 
+def _census():
+    ones = jnp.ones(1, int)
+    point = types.SimpleNamespace(kind=ones)
+    return saddle.Census(jnp.ones((1, 2)), None, point, ones, *[None] * 4)
+
+
 _FIELDS = len(dataclasses.fields(saddle.SpectralDensity))
 ARGUMENTS: dict[str, Kind] = {
     # Rules.
@@ -553,7 +560,7 @@ ARGUMENTS: dict[str, Kind] = {
         (3, b"a", True, 0.5, [], object(), np.ones(2), HALF),
         drawn_from(whole, negative, exact, array, flag),
     ),
-    "found": instances(lambda: saddle.Census(jnp.ones((1, 2)), *[None] * 7)),
+    "found": instances(_census),
     "positions": real_arrays(lambda: jnp.ones((4, 2)), None, 3, jnp.ones((4, 3)), jnp.ones(2)),
     "what": options("value", "gradient_norm", "min_eigenvalue"),
     "quantiles": Kind(
@@ -704,10 +711,33 @@ OWN: dict[str, dict[str, Kind]] = {
     "plot.plane": {
         "found": instances(
             lambda: landscape.Plane(jnp.arange(3.0), jnp.arange(2.0), jnp.arange(6.0).reshape(3, 2))
-        )
+        ),
+        "levels": Kind(
+            lambda: 3,
+            ("x", -1, 0, 0.5, True, (), [2.0, 1.0], [NAN, 1.0], jnp.ones((2, 2)), HALF,
+             object()),
+            drawn_from(text, negative, exact, thing, flag),
+        ),
+        "filled": flags(),
     },
+    "plot.band": {
+        "x": real_arrays(lambda: jnp.arange(3.0), None, 3, jnp.ones((2, 3)), jnp.ones(2)),
+        "values": real_arrays(lambda: jnp.ones((2, 3)), None, 3, jnp.ones(3), jnp.ones((0, 3))),
+        "center": options("mean"),
+    },
+    "plot.distribution": {"values": lists([1.0, 2.0], [])},
     "plot.density": {"width": positive()},
     "plot.escape_times": {"runs": instances(_runs)},
+    "plot.points": {
+        "positions": real_arrays(lambda: jnp.ones((2, 2)), None, 3, jnp.ones(2), jnp.ones((2, 3))),
+        "kinds": real_arrays(lambda: jnp.ones(2), None, 3, jnp.ones(3), jnp.full(2, 99.0)),
+        "directions": real_arrays(lambda: jnp.ones((2, 2)), 3, jnp.ones(2), jnp.ones((3, 2))),
+        "hollow": Kind(
+            lambda: np.array([True, False]),
+            ("x", 3, True, [1.0], object(), jnp.ones(2), jnp.ones(3, bool)),
+            drawn_from(text, whole, exact, thing, flag),
+        ),
+    },
     "plot.record": {"runs": instances(_runs)},
     "saddle.path_saddles": {
         "path": trees(lambda: jnp.ones((2, 3)), None, jnp.ones([]), 1.0, [], jnp.ones((2, 0))),
