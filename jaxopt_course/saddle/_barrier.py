@@ -73,7 +73,8 @@ class Barrier:
             only as the images become dense. At the ends that of the whole gradient.
         top: Which image is the highest, int32; 0 or `images - 1` if no image is above both ends.
         found: Whether a pass was found: a stationary point that `classify` names STRICT_SADDLE,
-            of index 1, no lower than either end, searched for from a top that is no end.
+            of index 1, no lower than either end, searched for from a top that is no end, and no
+            farther from that than the path is long.
         params: The pass; the top image if none was found.
         saddle_value: The objective there.
         distance: From the top image to it, in the Euclidean norm over all parameters.
@@ -205,9 +206,13 @@ def barrier(
         )
     )
     between = 0 < top < images - 1
-    # A stationary point below an end is no pass between the two, wherever the search has met it.
+    legs = jax.tree.map(lambda leaf: jnp.diff(leaf, axis=0), path)
+    length = float(jax.vmap(global_norm)(legs).sum())
+    # A stationary point below an end is no pass between the two, wherever the search has met it,
+    # nor is one farther from the top than the path is long: that can be any saddle there is.
     passes = np.flatnonzero(
         between
+        & (distance <= length)
         & (np.asarray(census.point.kind) == Kind.STRICT_SADDLE)
         & (np.asarray(census.point.index) == 1)
         & (np.asarray(census.value) >= max(heights[0], heights[-1]))

@@ -102,6 +102,20 @@ def test_where_there_is_no_strict_pass_none_is_found():
     assert float(down.distance) == 0
 
 
+def test_a_saddle_farther_away_than_the_path_is_long_is_no_pass_of_it():
+    """The search from the top ends at the strict saddle (-pi, 0.927), which lies above both ends."""
+
+    def fun(x):
+        return 0.1 * jnp.cos(x[0]) + jnp.cos(x[1]) + 0.8 * x[1]
+
+    start, end = jnp.array([-0.3, 0.0]), jnp.array([0.5, 0.0])
+    census = saddle.find(fun, jnp.array([[-0.3 + 0.8 / 3, 0.0]]), index=1)
+    far = census.point.kind == Kind.STRICT_SADDLE
+    assert bool((far & (census.value > fun(start)) & (census.value > fun(end))).any())
+    found = saddle.barrier(fun, start, end, steps=0, images=4)
+    assert (int(found.top), bool(found.found)) == (1, False)
+
+
 def test_images_are_spread_evenly_along_their_curve():
     angles = np.pi * np.linspace(0, 1, 15) ** 2
     spread = _spread(jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], 1), jnp.float32))
