@@ -404,7 +404,10 @@ class _Fingerprint:
             kept = (function.fun, function.jvp, function.nondiff_argnums)
             return f"custom_jvp{self.of(kept)}"
         _check_known(function)
-        cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+        try:
+            cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+        except ValueError:  # A variable that is assigned later, or never.
+            raise _UnknownError from None
         held = (cells, function.__defaults__, function.__kwdefaults__)
         place = f"{function.__globals__['__name__']}.{function.__qualname__}"
         return f"{place}:{_say_code(function.__code__)}{self.of(held)}"

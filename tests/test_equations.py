@@ -96,3 +96,15 @@ def test_a_function_that_only_bears_a_known_module_s_name_is_not_known():
     names = {"__name__": "jaxopt_course.saddle", "jnp": jnp}
     exec("fun = lambda x: jnp.sum(x)", names)
     assert _equations.fingerprint(names["fun"]) is None
+
+
+def test_a_function_that_holds_a_variable_without_a_value_yet_is_not_known(monkeypatch):
+    monkeypatch.setattr(_equations, "_KNOWN", ("tests", __name__.partition(".")[0]))
+
+    def fun(x):
+        return later(x)
+
+    before = _equations.fingerprint(fun)
+    later = jnp.abs
+    assert before is None
+    assert fun(jnp.ones(())) == 1

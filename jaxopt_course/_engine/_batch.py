@@ -213,8 +213,8 @@ def complete(
         engine.work(callback=callback)
         return engine.rows
     with (
-        RunCheckpoints(checkpoint, about()) as checkpoints,
         preemption.deferred() as preempted,
+        RunCheckpoints(checkpoint, about()) as checkpoints,
     ):
         checkpoints.restore(engine)
         begun = time.monotonic()

@@ -150,7 +150,9 @@ def linear_symmetries(
         >>> fun, x = lambda u: jnp.sum((u @ u.T - jnp.eye(3)) ** 2), jnp.eye(3)
         >>> symmetries = linear_symmetries(fun, x[None])
         >>> int(symmetries.count), classify(fun, x, null_space=symmetries).name
-        (3, 'MINIMUM')
+        (6, 'MINIMUM')
+
+        Rotations from the left and from the right.
     """
     check_not_empty("points", points)
     check_real_floating("points", points)
