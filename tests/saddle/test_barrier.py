@@ -103,7 +103,7 @@ def test_where_there_is_no_strict_pass_none_is_found():
 
 
 def test_a_saddle_farther_away_than_the_path_is_long_is_no_pass_of_it():
-    """The search from the top ends at the strict saddle (-pi, 0.927), which lies above both ends."""
+    """The search from the top ends at the strict saddle (-pi, 0.927), above both ends."""
 
     def fun(x):
         return 0.1 * jnp.cos(x[0]) + jnp.cos(x[1]) + 0.8 * x[1]
