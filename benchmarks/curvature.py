@@ -63,6 +63,7 @@ def density(setting, options):
     """Each rival's answer is the mean of eigenvalue^2 by its rules, one number a probe."""
     fun, params, steps, probes = setting.fun, setting.params, options.steps, options.probes
 
+    # Ours with and without orthogonalizing again, and every peer that is installed.
     def ours(again):
         estimate = jax.jit(
             partial(
@@ -101,6 +102,7 @@ def density(setting, options):
         rivals["curvlinops"] = by_curvlinops
     answers, times = compare(rivals, options, "ours")
 
+    # Probes are random, so that answers differ: the standard error says by how much they may.
     def row(name):
         (seconds, ratio), squares = times[name], np.asarray(answers[name])
         error = np.std(squares, ddof=1) / probes**0.5
@@ -135,6 +137,7 @@ def trace(setting, options):
     """Each rival's answer is (estimate, standard error or None)."""
     fun, params, count = setting.fun, setting.params, options.products
 
+    # Ours by both methods, and every peer that is installed.
     def ours(method):
         estimate = jax.jit(
             partial(saddle.trace, num_probes=count, key=jax.random.key(0), method=method)
@@ -176,6 +179,7 @@ def trace(setting, options):
             )
     answers, times = compare(rivals, options, "ours, Hutchinson")
 
+    # Where a peer states no error, the table says so.
     def row(name):
         (seconds, ratio), (value, error) = times[name], answers[name]
         stated = "not given" if error is None else f"{error:.3f}"

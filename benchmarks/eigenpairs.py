@@ -33,6 +33,7 @@ def eigenpairs(setting, options):
     """Each rival's answer is (vectors by end, values by end, products)."""
     fun, params = setting.fun, setting.params
 
+    # Ours: one end or both, with and without a search for copies of the eigenvalues found.
     def ours(which, check_copies):
         search = jax.jit(
             partial(
@@ -56,6 +57,7 @@ def eigenpairs(setting, options):
         "ours, both ends, copies sought": ours("both", True),
         "ours, largest": ours("largest", False),
     }
+    # Peers stop by a number of steps or a tolerance of their own, so several of each are tried.
     matfree = optional("matfree.decomp")
     if matfree:
         for steps in options.matfree_steps:
@@ -74,6 +76,7 @@ def eigenpairs(setting, options):
             rivals[f"PyHessian, largest, tol {tolerance:g}"] = by_power
     if curvlinops:
         rivals["curvlinops, both ends by ARPACK"] = partial(_by_arpack, operator, params)
+    # What the time bought: everybody's residuals, computed by one function.
     answers, times = compare(rivals, options, REFERENCE)
     norm = max(abs(float(value)) for value, _ in answers[REFERENCE][0].values())
     measure = jax.jit(_residual)

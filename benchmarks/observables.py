@@ -169,6 +169,7 @@ def main():
         torch.set_num_threads(1)
     clock = time.process_time if options.cpu_time else time.perf_counter
     setting = setting_of(options.images)
+    # Everybody's sharpness at several tolerances, and training without looking to compare with.
     rivals = {
         "ours, 1e-3": Ours(setting, 1e-3),
         "ours, 1e-6": Ours(setting, 1e-6),
@@ -187,6 +188,7 @@ def main():
         call()
     everybody = rivals | {f"plain {name}": call for name, call in plain.items()}
     seconds, residuals = {name: [] for name in everybody}, {name: [] for name in rivals}
+    # In random order, so that a change in the machine's load is nobody's fault in particular.
     generator = np.random.default_rng(0)
     for _ in range(options.steps // EVERY):
         for name in generator.permutation(list(everybody)):
@@ -199,6 +201,7 @@ def main():
                 vector = from_torch(seen[1], setting.params)
                 residuals[name].append(float(residual(setting.fun, params, seen[0], vector)))
 
+    # What looking costs: in time of ours, in training, and in steps of training.
     def row(name):
         base = sum(seconds["plain ours" if name in OURS else "plain torch"])
         total = sum(seconds[name])

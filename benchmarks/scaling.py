@@ -81,11 +81,13 @@ def race(options):
     octopus = problem(options.dimension)
     starts, keys = batch(octopus, options.runs)
     target, most = 0.99 * octopus.minimum_value, 20 * STEPS
+    # Ours: a lane whose run has ended takes the next run at once.
     refilled = partial(
         saddle.escape, octopus.fun, ours, starts, keys,
         max_steps=most, target_value=target, lanes=options.lanes,
     )  # fmt: skip
 
+    # The naive way: all runs in one loop under vmap, which goes on until the slowest has ended.
     def one_run(x, key):
         optimizer = optax.with_extra_args_support(theirs(key))
 
@@ -101,6 +103,7 @@ def race(options):
         return jax.lax.while_loop(going, step, (x, optimizer.init(x), jnp.int32(0)))[2]
 
     naive = jax.jit(jax.vmap(one_run))
+    # In between: lanes are refilled only after every chunk of steps.
     between = partial(
         _between_chunks.escape, octopus.fun, ours, starts, keys,
         max_steps=most, target_value=target, lanes=options.lanes,
@@ -110,6 +113,8 @@ def race(options):
         "naive": lambda: jax.block_until_ready(naive(starts, keys)),
     } | {f"between {chunk}": partial(between, chunk=chunk) for chunk in CHUNKS}
     times = {n: min(t) for n, t in interleaved_times(rivals, options.repeats, warm_up=1).items()}
+    # Times compare only if the work is the same: every run's steps however lanes are refilled, and
+    # the median's for the naive rule, whose noise is another.
     progress = []
     steps, same = np.asarray(refilled(callback=progress.append).steps), naive(starts, keys)
     if abs(np.median(steps) / np.median(same) - 1) > 0.02:
@@ -180,6 +185,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--figure")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements")
+    # Hidden options: with them `measure` calls this file in processes of its own.
     for name, default in {"lanes": 512, "dimension": 10, "runs": 4096, "processes": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=argparse.SUPPRESS)
     for name in ("process", "port"):
@@ -194,6 +200,7 @@ def main():
     size = 1024 if options.quick else 8192
 
     rows = []
+    # How much faster the race is than the naive way, by rule and dimension.
     for rule_name, dimension in (("perturbed", 3), ("perturbed", 10), ("gradient descent", 3)):
         found = measure(
             "race", rule=rule_name, dimension=dimension, runs=4 * size, lanes=size // 8, **common
@@ -211,6 +218,8 @@ def main():
         rows,
     )  # fmt: skip
 
+    # Run-steps a second by lanes, dimension and devices. Strong scaling keeps the number of runs,
+    # weak scaling the runs of a device.
     counts = (1, 64, 4096) if options.quick else (1, 8, 64, 512, 4096, 16_384, 65_536)
     lanes = {n: measure("throughput", lanes=n, runs=max(2 * n, 16), **common) for n in counts}
     sizes = (2, 100) if options.quick else (2, 10, 100, 1000, 10_000)

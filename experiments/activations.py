@@ -209,6 +209,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     """Draw functions, derivatives, and the training loss at each activation's best rate."""
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
+    # Every activation is drawn at its best rate, judged by the epochs to the middle threshold.
     every = _epochs_at_every_rate(dataset)
     middle_one = float(np.sort(every.threshold)[every.sizes["threshold"] // 2])
     best = every.sel(threshold=middle_one).mean("seed").argmin("learning_rate")
@@ -229,6 +230,7 @@ def plot(dataset: xr.Dataset) -> Figure:
             ax=right,
             color=f"C{index}",
         )
+    # The thresholds that the claims count epochs to.
     for level in every.threshold:
         right.axhline(float(level), color="black", lw=0.8, ls=":")
     left.set(xlabel="x", ylabel="f(x)", title="functions", ylim=(-1.5, 4))

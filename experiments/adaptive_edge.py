@@ -231,6 +231,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         if RULES[name].threshold is not None:
             judged += _of_edge(name, part)
             continue
+        # Without a threshold: P H is no yardstick, but the effective step times the sharpness is.
         title = f"{name}, rate {float(part.rate):g}"
         largest = abs(part.sharpness.isel(step=slice(1, None))).max(skipna=False)
         judged += [
@@ -257,6 +258,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 tolerance=RULES[name].tolerance,
             ),
         ]
+    # Adam's way up to the threshold, at the steps that a user reported for another network.
     if "Adam" in dataset.rule.values:
         ratio = (dataset.sharpness / dataset.threshold).sel(rule="Adam")
         steps = {step: over for step, over in SEEN.items() if step <= int(dataset.step[-1])}
@@ -273,6 +275,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 and bool((np.diff(np.minimum(ours, 0.85)) >= 0).all()),
             )
         )  # fmt: skip
+    # All of this rests on eigenvalues, so that their residuals are judged too.
     edged = dataset.isel(rule=np.isfinite(dataset.threshold.values), step=slice(1, None))
     share = (edged.residual / edged.threshold <= 0.05).mean(skipna=False)
     judged.append(

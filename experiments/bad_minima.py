@@ -173,6 +173,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _claims(part: xr.Dataset) -> list[Claim]:
     """What is claimed of the bad minimum with one activation."""
     name = part.activation.item() + ": "
+    # Eigenvalues that are zero or positive, and where runs from beside the point and from afar end.
     automatic = part.eigenvalues.values[0]
     automatic = automatic[np.isfinite(automatic)]
     zeros = int(np.sum(np.abs(automatic) <= 1e-8 * automatic[-1]))
@@ -182,6 +183,7 @@ def _claims(part: xr.Dataset) -> list[Claim]:
     back = int((abs(part.returned - BAD_VALUE) <= RETURN_TOLERANCE).sum())
     low = int((part.elsewhere < LOWER_VALUE).sum())
     return [
+        # The point is stationary, and second derivatives do not show that it is a minimum.
         Claim(
             name + "the constructed point is stationary, with value 1/3",
             SOURCE,
@@ -205,6 +207,7 @@ def _claims(part: xr.Dataset) -> list[Claim]:
             bound=1e-12,
             measured=spectrum_error(part),
         ),
+        # It is a minimum: nothing beside it is lower, and descent comes back to it.
         Claim(
             name + "no perturbation goes below 1/3",
             SOURCE,
@@ -221,6 +224,7 @@ def _claims(part: xr.Dataset) -> list[Claim]:
             show_share(back, part.returned.size),
             holds=back == part.returned.size,
         ),
+        # It is a bad one: there are lower values elsewhere.
         Claim(
             name + f"the minimum is not global: BFGS from random starts gets below {LOWER_VALUE:g}",
             SOURCE,

@@ -272,6 +272,7 @@ def path_barriers(dataset: xr.Dataset) -> xr.DataArray:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge lines by width, paths, and passes."""
+    # Barriers at every width, before and after units are matched, and the share that is left.
     barriers = line_barriers(dataset)
     before, after = (barriers.sel(how=how).transpose("width", "pair") for how in HOW)
     narrow, wide = int(dataset.width[0]), int(dataset.width[-1])
@@ -279,10 +280,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     lows = [np.subtract(*mean_interval(row)) for row in before.values]
     left = (after / before).isel(width=-1)
     left_mean, left_half = mean_interval(left)
+    # A rank correlation supposes no law for how barriers fall; of equal ones there is none.
     widths = np.broadcast_to(after.width.values[:, None], after.shape)
     order, chance = 0.0, 1.0
     if np.ptp(after.values) > 0:
         order, chance = stats.spearmanr(widths.ravel(), after.values.ravel())
+    # The control: matched units are in another order, and the function is the same.
     ends = dataset.line.isel(step=-1)
     changed = abs(ends.sel(how=HOW[1]) / ends.sel(how=HOW[0]) - 1).max()
     judged = [
@@ -332,9 +335,11 @@ def certified(dataset: xr.Dataset) -> np.ndarray:
 def _pass_claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the minima of the first width, the paths between them, and what is on their tops."""
     width, seeds = int(dataset.width[0]), dataset.sizes["seed"]
+    # Ends that are minima, and what a curved path leaves of the line's barrier.
     minima = int(((dataset.gradient_norm <= ROUNDING) & dataset.is_minimum).sum())
     of_line = (path_barriers(dataset) / path_lines(dataset)).sel(how=HOW[0])
     mean, half = mean_interval(of_line)
+    # Tops of paths from which a saddle was found; one minimum under two names has no pass.
     apart, passes = dataset.apart > ONE_MINIMUM, certified(dataset)
     searched, count = int(apart.sum()), int(passes.sum())
     one = int((~apart.sel(how=HOW[1])).sum())
@@ -380,6 +385,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     by_width, profile, heights = figure.subplots(1, 3)
     barriers = line_barriers(dataset).transpose("how", "width", "pair")
     shift = {HOW[0]: 0.96, HOW[1]: 1.04}
+    # Straight lines by width; the two ways stand side by side, so that none hides the other.
     for index, how in enumerate(HOW):
         values = np.maximum(barriers.sel(how=how).values, 1e-6)
         x = dataset.width.values * shift[how]
@@ -413,6 +419,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     )
     profile.legend()
     _draw_heights(heights, dataset)
+    # The title states what matching and what a curved path leaves.
     left = float((barriers.sel(how=HOW[1]) / barriers.sel(how=HOW[0])).isel(width=-1).mean())
     path = float((path_barriers(dataset) / path_lines(dataset)).sel(how=HOW[0]).mean())
     figure.suptitle(

@@ -344,6 +344,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 holds=bad[:-1][~kept[:-1]].sum() > 0,
             )
         )
+        # The other end: with the most of it the landscape is benign for every draw.
         last = part.isel(level=-1)
         count = int((last.end == GLOBAL).sum())
         judged.append(
@@ -365,6 +366,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     holds=bool(kept.any()) and bad[kept].sum() == 0,
                 )
             )
+        # Runs of which nothing can be said are counted, and must be few.
         undecided = int((part.end == UNDECIDED).sum())
         judged.append(
             Claim(

@@ -187,6 +187,7 @@ def _of_model(dataset: xr.Dataset) -> list[Claim]:
     judged = []
     for rate in dataset.model_rate.values:
         part = dataset.sel(model_rate=rate)
+        # How high the loss is thrown and where it lands, both over its start; the last curvature.
         loss, end = part.model_loss, float(part.model_curvature[-1])
         peak, landed = _highest(loss), float(loss[-1] / loss[0])
         title, lost = f"the model at {rate:g} / lambda", not np.isfinite(float(loss[-1]))

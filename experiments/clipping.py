@@ -219,6 +219,7 @@ def final_losses(dataset: xr.Dataset) -> xr.DataArray:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the cliff and the networks."""
     pascanu = "Pascanu, Mikolov and Bengio 2013, section 2.3 and algorithm 1"
+    # Runs that reach the minimum of the cliff, and networks that learn, without and with clipping.
     runs = dataset.sizes["start"]
     reached = [int(count) for count in (dataset.final_error < 0.01).sum("start")]
     final = final_losses(dataset)
@@ -226,6 +227,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     trained = (final < BASELINE / 2).sum("network")
     lost = int(final.sel(clipping=CLIPPING[0]).isnull().sum())
     return [
+        # The cliff: what it does to descent, and that clipping helps.
         at_least(
             "the cliff is a wall in a plain: largest gradient norm over the median",
             pascanu,
@@ -252,6 +254,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             show_share(reached[1], runs),
             share_interval(reached[1], runs)[0] > 0.8,
         ),
+        # The recurrent networks, both ways from the same starts and on the same data.
         Claim(
             "no recurrent network learns the adding problem without clipping",
             pascanu,

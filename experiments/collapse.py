@@ -193,6 +193,7 @@ def outliers(values: np.ndarray) -> tuple[int, float]:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the end of training against its start, and the spectrum."""
+    # Collapse is about what happens after the last error, so that first all labels must be fitted.
     fits = np.flatnonzero(dataset.errors.values == 0)
     when = f"by step {int(dataset.step[fits[0]])}" if fits.size else "never"
     start, end = dataset.isel(step=0), dataset.isel(step=-1)
@@ -207,6 +208,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             else bool((dataset.errors[dataset.sizes["step"] // 2 :] == 0).all()),
         )
     ]
+    # The four measures of collapse, and the classifier by nearest mean, at the end.
     bounds = {"NC1": 0.02, "norms": 0.5, "angles": 0.4, "duality": 0.15}
     judged += [
         at_most(
@@ -225,6 +227,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             measured=float(end["nearest mean"]),
         )
     )
+    # The Hessian's outliers at the end, and whether its eigenvalues are known well enough.
     count, ratio = outliers(end.eigenvalue.values)
     judged += [
         Claim(

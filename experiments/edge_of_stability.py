@@ -261,6 +261,7 @@ def _train(
     """Train by one rule at all its rates."""
     of_sharpness = jax.random.key(config.seed)
 
+    # The rate is an argument, so that all rates share one compiled program.
     @jax.jit
     def train(rate):
         rule = RULES[name].make(rate)
@@ -269,6 +270,7 @@ def _train(
         else:
             observable = observables.sharpness(key=of_sharpness)
 
+        # At every look: the sharpness in the rule's own terms, and how many steps raised the loss.
         def observe(params, state, fun):
             return *observable(params, state.inner, fun), state.rises
 
@@ -282,6 +284,7 @@ def _train(
         )
         return found.steps, found.value, *found.observed["curvature and rises"]
 
+    # Every rate is a case of its own.
     parts = []
     for rate in rates:
         steps, loss, sharpness, residual, rises = (np.asarray(leaf) for leaf in train(rate))
@@ -428,6 +431,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 measured=came.raised_after,
             ),
         ]
+        # Momentum may raise the loss while it is stable, gradient descent may not.
         if name == "gradient descent" and variant == "tanh":
             judged.append(
                 at_most(
@@ -437,6 +441,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     measured=came.raised_before,
                 )
             )
+    # Both kinds of sharpness rest on eigenvalues, so that their residuals are judged.
     for preconditioned in sorted({RULES[str(name)].preconditioned for name in dataset.rule.values}):
         chosen = [RULES[str(name)].preconditioned == preconditioned for name in dataset.rule.values]
         part = dataset.isel(case=np.flatnonzero(chosen), step=slice(int(preconditioned), None))

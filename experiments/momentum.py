@@ -143,6 +143,7 @@ def cycling_intervals(dataset: xr.Dataset) -> list[tuple[float, float]]:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the cycle, the starts that lead to it, and the order of the methods."""
     lessard = "Lessard, Recht and Packard 2016"
+    # The cycle: whatever run of heavy ball does not end at 0 ends on the same three points.
     ends = dataset.end.sel(optimizer="heavy ball")
     cycling = ends.where(abs(ends).max("last") > 1e-3, drop=True)
     expected = np.sort([float(point) for point in CYCLE])
@@ -157,6 +158,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             error <= 1e-12 and cycling.sizes["start"] > 0,
         )
     ]
+    # The starts that lead to it, as intervals known to the spacing of the starts.
     spacing = float(dataset.start[1] - dataset.start[0])
     intervals = cycling_intervals(dataset)
     shown = ", ".join(f"[{low:.4f}, {high:.4f}]" for low, high in intervals)
@@ -173,6 +175,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             same,
         )
     )
+    # The other methods, which converge from all of them.
     for name in ("gradient descent", "Nesterov"):
         found.append(
             at_most(
@@ -182,6 +185,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 measured=float(abs(dataset.end.sel(optimizer=name)).max()),
             )
         )
+    # The quadratic, where momentum is worth what theory promises.
     norms = np.sqrt((dataset.path**2).sum("axis")).isel(step=-1)
     for name in ("heavy ball", "Nesterov"):
         ratio = norms.sel(optimizer="gradient descent") / norms.sel(optimizer=name)

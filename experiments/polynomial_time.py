@@ -458,6 +458,7 @@ def _sweep(dataset: xr.Dataset, name: str) -> xr.Dataset:
 def _dimension_claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge how many steps the dimension, and an unlucky draw, cost."""
     part, found = _sweep(dataset, "dimension"), []
+    # How median steps grow with the dimension.
     for rule in (NOISY, PERTURBED, NEON2):
         one = part.sel(arm=f"{rule}, {TUNED}")
         ends = exponent(one.dimension.values, one.steps, logs=False)
@@ -472,6 +473,7 @@ def _dimension_claims(dataset: xr.Dataset) -> list[Claim]:
                 holds=bool(low <= 1.15 and high >= 0.85 and high - low <= 0.6),
             )
         )
+    # Not only their growth: the median steps themselves.
     for kind in (TUNED, THEOREM):
         one = dataset.sel(arm=f"{PERTURBED}, {kind}")
         ratio = medians(one.steps)[:, 0] / one.law.values

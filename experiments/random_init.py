@@ -225,6 +225,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     total = saddles.sel(start=STARTS[0]).size
     stuck = int(saddles.sel(start=STARTS[0]).sum())
     bound = f" (95 % upper bound {100 * upper_bound(total):.3f} %)" if stuck == 0 else ""
+    # All problems together: no end at a saddle, under the theorem's condition on the step.
     judged = [
         Claim(
             "all problems together: no random start ends at a strict saddle",
@@ -240,6 +241,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             measured=float((dataset.learning_rate * dataset.curvature).max(skipna=False)),
         ),
     ]
+    # Each problem: ends of all three sorts of starts.
     for name in dataset.problem.values:
         part = dataset.sel(problem=name)
         runs = part.sizes["run"]

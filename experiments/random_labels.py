@@ -161,6 +161,7 @@ def epochs_to_fit(dataset: xr.Dataset) -> xr.DataArray:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge fitting, time to fit and generalization."""
     zhang = "Zhang et al. 2017, table 1 and figure 1"
+    # Epochs until no error is left: NaN, and not averaged away, where that was not reached.
     fit = epochs_to_fit(dataset)
     fitted = fit.notnull()
     last = dataset.test_error.isel(epoch=-1)
@@ -170,6 +171,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     intervals = [mean_interval(fit.sel(condition=share)) for share in shares]
     rising = bool((means.diff("condition") > 0).all())
     return [
+        # Everything is fitted, random labels more slowly.
         Claim(
             "training error reaches 0 in every condition: true labels, random labels, shuffled "
             "pixels, random pixels, noise",
@@ -192,6 +194,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             ", ".join(f"{mean:.3g} ± {half:.2g}" for mean, half in intervals) + " epochs",
             rising,
         ),
+        # Fitting alone tells nothing of the test error.
         Claim(
             "on true labels the network generalizes: test error",
             zhang,

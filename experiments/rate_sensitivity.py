@@ -259,12 +259,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     found = []
     for objective in dataset.objective.values:
         one = dataset.sel(objective=objective)
+        # AdaDelta's loss at rate 1, in orders of magnitude, over its own best and the tuned rules'.
         rateless = np.log10(one.loss.sel(rule=ADADELTA).sel(rate=1.0, method="nearest"))
         own = rateless - np.log10(one.loss.sel(rule=ADADELTA).min("rate"))
         tuned = np.log10(one.scaled_loss.sel(scale=1.0).drop_sel(rule=ADADELTA))
         best = tuned.rule.values[int(tuned.mean("seed").fillna(np.inf).argmin("rule"))]
         scaled = spread(one.scaled_loss, "scale")
         kept = f"{objective}: AdaDelta without a rate"
+        # How little AdaDelta needs a rate, and how wide its range of rates is.
         found += [
             _below(
                 f"{kept} ends within a factor of {factor:g} of its own best rate, {steps} steps",
@@ -290,6 +292,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 paper,
                 trained.sel(objective=objective),
             ),
+            # What the scale of the loss, and the guard eps, do to rules with one rate.
             _below(
                 f"{kept} ends alike where the loss is multiplied by 10^-3 to 10^3",
                 "Zeiler 2012, section 3.2: steps in the parameters' units",

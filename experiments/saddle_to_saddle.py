@@ -388,6 +388,7 @@ def _of_tanh(dataset: xr.Dataset) -> list[Claim]:
 def _of_scales(same: xr.Dataset, depth: int, dataset: xr.Dataset) -> list[Claim]:
     """Judge what the largest and the smallest scale of one depth make of the same start."""
     wide, narrow = same.isel(case=0), same.isel(case=-1)
+    # How near runs pass each saddle, if both pass all of them.
     far, near = passed(wide, "distance"), passed(narrow, "distance")
     saddles = same.sizes["known_rank"] - 1
     both = min(far.size, near.size) > saddles
@@ -400,6 +401,7 @@ def _of_scales(same: xr.Dataset, depth: int, dataset: xr.Dataset) -> list[Claim]
             measured=float(np.max(near[:saddles] / far[:saddles])) if both else np.nan,
         )
     ]
+    # How late they leave: by a logarithm of the scale with two layers, by a power with more.
     shrunk = float(wide.scale / narrow.scale)
     late = jumps(narrow) - jumps(wide)
     if depth == 2:

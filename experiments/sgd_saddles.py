@@ -221,6 +221,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     negative = dataset.negative.values > ZERO
     lowest = dataset.lowest.values > ZERO
     found = []
+    # Who leaves: exactly those that have noise along some negative curvature.
     for rule in (WITHOUT, WITH):
         counts = _shares(dataset, rule)
         agree = np.where(negative, counts == runs, counts == 0)
@@ -245,6 +246,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             holds=by_others.any(),
         )
     )
+    # How long it takes, by how the batches are drawn.
     left = [name for name, way in zip(names, negative, strict=True) if way]
     slow, fast = (
         [median_interval(dataset.left.sel(rule=rule, saddle=name)) for name in left]
@@ -261,6 +263,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             holds=bool(left) and all(a[1] > b[2] for a, b in zip(slow, fast, strict=True)),
         )
     )
+    # Noise in all directions, which the theorem supposes and minibatches do not have.
     counts = _shares(dataset, ISOTROPIC)
     found.append(
         Claim(

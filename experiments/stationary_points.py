@@ -153,6 +153,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     degenerate = dataset.isel(point=~decided.values)
     strict = dataset.isel(point=_strict(dataset).values)
     same = (regular.found_kind == regular.kind) & (regular.found_index == regular.index)
+    # Kinds and indices.
     found = [
         _agreement(
             "kind and index of every point with a deciding Hessian are the closed form's, in both "
@@ -177,6 +178,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             dataset.kind_beside == "NOT_STATIONARY",
         ),
     ]
+    # Eigenvalues, relative to the point's largest.
     size = abs(dataset.eigenvalues).max("axis")
     error = abs(dataset.found_eigenvalues - dataset.eigenvalues).max("axis", skipna=False)
     error = (error / size.where(size > 0, 1)).max("point", skipna=False)

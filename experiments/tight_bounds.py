@@ -247,6 +247,7 @@ def _power(x: xr.DataArray, steps: xr.DataArray) -> float:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge that each bound holds, and that it is attained."""
+    # Each result over its bound: 1 where the bound is attained.
     ratios, shares = decrease_ratios(dataset), contraction_shares(dataset)
     allowed = shares.sel(rate=list(RATES))
     along_top = ratios.sel(start=TOP)
@@ -255,6 +256,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     saw = (dataset.sawtooth / dataset.sawtooth_bound).values.ravel()
     nesterov = "Nesterov 2004, section 1.2.3"
     return [
+        # The descent lemma holds, and along one eigenvector with equality.
         at_least(
             "descent lemma: no step on the quadratic, of any rate below 2/beta, falls short of the "
             f"promise: smallest of {int(ratios.count())} ratios, but for rounding",
@@ -269,6 +271,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             bound=ROUNDING,
             measured=float(np.abs(along_top - 1).max()),
         ),
+        # So does the contraction of distances, which fails beyond its largest rate.
         at_most(
             "contraction: at every step and every rate up to 1/L the distance is at most "
             "(1 - eta mu)^t of that at the start: largest share of the bound, but for rounding",
@@ -289,6 +292,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             bound=2.0,
             measured=float(shares.isel(rate=-1).max()),
         ),
+        # Functions on which descent takes about as long as the theorems allow.
         within(
             "convex value: Huber's function attains beta R^2/(4 N + 2) after N steps, the worst "
             f"share of {huber_shares.size}",

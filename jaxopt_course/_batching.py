@@ -156,6 +156,8 @@ def _map_blocks(
             is_leaf=lambda axis: axis is None,
         )
 
+    # A block of members is gathered, mapped and put back. Places of the last block beyond the last
+    # member that asks are read from anywhere, and their results dropped.
     def fill(carry):
         done, out = carry
         members = jax.lax.dynamic_slice(asking, (done,), (block,))

@@ -58,6 +58,8 @@ DRAWN = ("matrix sensing", "matrix completion")
 
 def families(key: jax.Array) -> dict[str, Family]:
     """Return all of them by name, of one draw; float64 must be on."""
+    # In each: the problem, the rate of descent, what no symmetry of the problem changes (points
+    # that share it count as one), and the directions in which its symmetries move a point.
     return {
         "symmetric factorization": Family(
             problems.symmetric_factorization(

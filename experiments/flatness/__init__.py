@@ -146,6 +146,7 @@ def _of_equal_loss(dataset: xr.Dataset, runs: xr.Dataset, rates: dict[str, float
 
 def _of_rescaling(dataset: xr.Dataset, runs: xr.Dataset) -> list[Claim]:
     """Judge other weights of the same functions."""
+    # The later layer's own block of the Hessian grows as c^2, and the whole is at least as sharp.
     sharp = dataset["rescaled sharpness"]
     bound = dataset["rescaled block"].isel(factor=0) * dataset.factor**2
     largest = float(runs.sharpness.max())
@@ -156,6 +157,7 @@ def _of_rescaling(dataset: xr.Dataset, runs: xr.Dataset) -> list[Claim]:
 
     top = f"{dataset.factor.values[-1]:g}"
     return [
+        # The function stays while its sharpness grows without bound, past that of every other end.
         at_most(
             f"one layer times c, the next over c, c up to {top}: the outputs stay to the last bit "
             "(largest difference)",
@@ -177,6 +179,7 @@ def _of_rescaling(dataset: xr.Dataset, runs: xr.Dataset) -> list[Claim]:
             bound=1.0,
             measured=float(sharp.isel(factor=-1).min(skipna=False)) / largest,
         ),
+        # Adaptive sharpness and filter-normalized directions are made so as not to change.
         at_most(
             "the same functions' adaptive sharpness does not change (largest relative change)",
             KWON + ", Theorem 1",

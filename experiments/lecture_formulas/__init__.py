@@ -140,6 +140,7 @@ def _growth_measured_before(dataset: xr.Dataset) -> list[Claim]:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Hold every difference against its closed form."""
     gradient, eps = dataset.attrs["gradient"], dataset.attrs["eps"]
+    # The lecture's first step divides by an accumulator that is still 0, and so by eps alone.
     predicted = {
         ("AdaGrad", "paper"): gradient / (gradient + eps),
         ("AdaGrad", "lecture"): gradient / eps,
@@ -156,6 +157,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
         for (rule, form), expected in predicted.items()
     ]
+    # After many equal gradients the root makes RMSProp's step free of their size.
     logs = np.log(dataset.gradient)
     for form, power in (("paper", 0.0), ("lecture", -1.0)):
         slope = np.polyfit(logs, np.log(dataset.late_step.sel(form=form)), 1)[0]
@@ -168,6 +170,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 measured=abs(slope - power),
             )
         )
+    # Adam without bias correction: by how much its steps are too long, and for how long.
     ratio = adam_ratio(dataset)
     step = dataset.step
     exact = (1 - DECAY**step) / np.sqrt(1 - 0.999**step)
@@ -191,6 +194,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             and abs(settled - 2375) <= 2,
         ),
     ]
+    # The two forms of momentum part only where the rate changes.
     apart = abs(dataset.momentum_end.diff("form")).squeeze("form")
     found.append(
         Claim(

@@ -125,6 +125,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
     """What is claimed of the stationary points."""
     where, runs, total = f"{depth} layers: ", part.sizes["run"], part.sizes["point"]
+    # Counts of each kind among the points found and the known ones.
     arrived = int((part.reason == saddle.Stop.TARGET_VALUE).sum())
     minimum = part.kind == saddle.Kind.MINIMUM
     minima = int(minimum.sum())
@@ -134,11 +135,13 @@ def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
     flat, full = int(is_flat.sum()), int((is_flat & (part.hidden_rank == BOTTLENECK)).sum())
     known = part.expected_kind >= 0
     same = int((known & (part.kind == part.expected_kind)).sum())
+    # W = 0, where the first derivatives that are not zero are those whose order is the depth.
     origin = part.isel(point=int(np.argmax(part.origin.values)))
     kind = saddle.Kind.STRICT_SADDLE if depth == 2 else saddle.Kind.NON_STRICT_SADDLE
     searched = int(total - known.sum())
     tried = int(part.tried.sel(source_name=list(SOURCES[:2])).sum())
     return [
+        # What the theorem says of minima.
         Claim(
             where + "gradient descent from random starts ends at a global minimum",
             SOURCE + "Theorem 2.3 (ii)",
@@ -153,6 +156,7 @@ def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
             f"{good} of {minima}; {searched} of {tried} searches found a stationary point",
             holds=0 < good == minima,
         ),
+        # What it says of all other points.
         Claim(
             where
             + "every other stationary point is a saddle, "
@@ -163,6 +167,7 @@ def _landscape_claims(depth: int, part: xr.Dataset) -> list[Claim]:
             f"{total - minima - strict - flat} other",
             holds=strict + flat == total - minima and full == 0 and (flat > 0) == (depth > 2),
         ),
+        # What is known in closed form.
         Claim(
             where + "known points are classified as their closed form says, balanced or not",
             "closed form",

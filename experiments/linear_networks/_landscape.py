@@ -107,6 +107,7 @@ def stationary_points(
         null_space=SYMMETRIES,
     ).runs
     found = np.asarray(runs.outcome) == saddle.Outcome.STATIONARY
+    # The known points, also in other bases of the hidden layers: neither loss nor kind changes.
     known = problem.stationary_points
     changed = [
         _changed_basis(point.params, jax.random.fold_in(basis_key, i))
@@ -119,6 +120,7 @@ def stationary_points(
         *changed,
     )
     points = _classify(problem.fun, jax.tree.map(jnp.asarray, params))
+    # Where each point is from, and the kind it must have: -1 where a search found it.
     assert points.evidence is not None
     sources = np.repeat(np.arange(4), [count, count, len(known), len(known)])
     searched = int(found.sum())

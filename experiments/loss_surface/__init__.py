@@ -63,6 +63,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     mean, half = mean_interval(ratio)
     change = dataset.rescaled_change.sel(kind=KINDS[1])
     count = f"{dataset.sizes['seed']} networks, {dataset.sizes['direction']} lines each"
+    # Filter normalization: what it makes invariant, and the widths that it makes comparable.
     judged = [
         at_most(
             f"multiplying filters in front of batch normalization by 1/4 to 4 leaves "
@@ -86,6 +87,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             mean - half > 1,
         ),
     ]
+    # Projections of the paths of training, for both kinds of network.
     for kind in KINDS:
         share = 100 * dataset.path_share.sel(kind=kind)
         other = 100 * dataset.random_share.sel(kind=kind)

@@ -78,6 +78,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     example = "Wilson et al. 2017, lemma 3.1 and section 3.3"
     negatives = dataset.example_negatives
     result = []
+    # The separable example: here theory says exactly who errs, and on whom.
     for method in METHODS:
         adaptive = method in ADAPTIVE
         error = dataset.example_error.sel(optimizer=method)
@@ -95,6 +96,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 bool(((error == expected) & fitted & (away <= 0.02)).all()),
             )
         )
+    # The control: gradients that are small beside the accumulator's start leave AdaGrad unadaptive.
     control = dataset.example_control_error
     result.append(
         Claim(
@@ -107,6 +109,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
     )
     result += _private_features.claims(dataset)
+    # Figure 1: SGD against the best adaptive method, each at its best rate.
     best = tuned(dataset)
     last = 100 * best.test_error.isel(epoch=-1)
     means = last.mean("run", skipna=False)

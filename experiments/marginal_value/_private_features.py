@@ -150,6 +150,7 @@ def gap(dataset: xr.Dataset, *, by_test: bool = False) -> xr.DataArray:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge that every rate is a choice, and the gap at the fastest and at the best rates."""
+    # A fastest rate at an end of its grid could be faster beyond it, so that first none may be.
     chosen = fastest(dataset)
     last = dataset.sizes["bridge_rate"] - 1
     rates = dataset.bridge_learning_rate.isel(bridge_rate=chosen)
@@ -170,6 +171,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             and bool(dataset.bridge_steps.isel(bridge_rate=chosen).notnull().all()),
         )
     ]
+    # The gap, and its growth, at both choices of the rates: neither may make it.
     for by_test, rate in ((False, "the fastest rates"), (True, "the rates best on the test")):
         gaps = gap(dataset, by_test=by_test)
         of_largest = gaps.sel(size=largest)

@@ -163,6 +163,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the invariance and where the runs end."""
     derived = "chain rule: A^T H A and A^T g in place of H and g"
     dauphin = "Dauphin et al. 2014, section 3"
+    # The same run in other coordinates, its end mapped back and compared.
     largest = dataset.deviation.max("affine_start", skipna=False)
     stretched = largest.sel(condition_number=largest.condition_number > 1)
     others = [rule for rule in RULES if rule != "Newton"]
@@ -188,6 +189,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             measured=float(stretched.sel(rule=others).min(skipna=False)),
         ),
     ]
+    # Where Newton's method ends: at whatever stationary point is near.
     runs = dataset.sizes["start"]
     lost = _count(dataset, ("STRICT_SADDLE", "MAXIMUM")).sel(rule="Newton", origin="random")
     for name in dataset.landscape.values:
@@ -214,6 +216,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             saddles == beside,
         )
     )
+    # Where the rules that heed negative curvature end, from all starts.
     minima = _count(dataset, ("MINIMUM",)).sum("landscape")
     for origin in dataset.origin.values:
         for rule in SAFE:

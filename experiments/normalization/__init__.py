@@ -124,6 +124,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the errors over batch sizes, and the critics."""
     wu = "Wu and He 2018, figure 1 and table 2"
     gulrajani = "Gulrajani et al. 2017, section 4"
+    # Errors by batch size, in points and paired by seed.
     largest, smallest = (int(dataset.batch_size[i]) for i in (0, -1))
     percent = 100 * dataset.test_error
     rise = percent.sel(batch_size=smallest) - percent.sel(batch_size=largest)
@@ -150,6 +151,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
     return [
         *result,
+        # Critics: weight normalization can be differentiated twice, and keeps examples apart, as a
+        # penalty on each example's gradient needs.
         at_most(
             "weight normalization: Hessian-vector products of the loss with gradient penalty agree "
             f"with differences (largest relative error of {dataset.sizes['seed']} seeds, float64)",

@@ -77,6 +77,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     count, most = dataset.labels.values[[len(dataset.labels) // 2, -1]]
     scratch = at_best_rate(dataset).isel(step=-1).sel(start=SCRATCH, labels=count)
     result = []
+    # Pre-training must have learnt something, and from shuffled labels nothing.
     for name in (OTHERS, ROTATED):
         result.append(
             Claim(
@@ -102,6 +103,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             abs(mean - 1 / HALF) <= 0.05 + half,
         )
     )
+    # With few labels: what each start gains over a new network.
     for name in (OTHERS, FIRST, ROTATED):
         values = gain.sel(start=name, labels=count)
         mean, half = mean_interval(values)
@@ -115,6 +117,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 mean - half > 0,
             )
         )
+    # With the most labels: that it hardly matters.
     intervals = {name: mean_interval(gain.sel(start=name, labels=most)) for name in STARTS[1:]}
     result.append(
         Claim(
@@ -136,6 +139,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     accuracy, gain = at_best_rate(dataset), gains(dataset)
     count = dataset.labels.values[len(dataset.labels) // 2]
+    # Starts are shifted along the axis, so that no interval hides another.
     for index, name in enumerate(STARTS):
         for axis, values in (
             (left, accuracy.isel(step=-1).sel(start=name)),
@@ -156,6 +160,7 @@ def plot(dataset: xr.Dataset) -> Figure:
             )
         curve = accuracy.sel(start=name, labels=count)
         right.plot(dataset.step, curve.mean("seed"), color=f"C{index}", label=name)
+    # One scale of labels for both, and the counts themselves as ticks.
     middle.axhline(0, color="black", lw=0.8, ls=":")
     for axis in (left, middle):
         axis.set(xscale="log", xlabel="labels a class")

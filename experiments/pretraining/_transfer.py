@@ -117,6 +117,7 @@ def train(config: Config, loaded: data.Dataset) -> tuple[np.ndarray, np.ndarray]
         Test accuracies of fine-tuning, labels x `STARTS` x seeds x rates x 21 times, and test
         accuracies of pre-training, `PRETRAINED` x seeds.
     """
+    # Every seed has its own division of the classes, and keys for new and for pre-trained networks.
     halves = [halve(loaded, config.seed + index) for index in range(config.seeds)]
     sources, targets = zip(*halves, strict=True)
     fresh_keys, pretraining_keys = (
@@ -142,6 +143,7 @@ def train(config: Config, loaded: data.Dataset) -> tuple[np.ndarray, np.ndarray]
             evaluation={"test": test},
         )
 
+    # Pre-training: on the other classes, on all classes turned by 90 degrees, on shuffled labels.
     source, source_test = (
         _stacked([getattr(source, name) for source in sources]) for name in ("train", "test")
     )
@@ -159,6 +161,7 @@ def train(config: Config, loaded: data.Dataset) -> tuple[np.ndarray, np.ndarray]
         SHUFFLED: pretrain(build, shuffled, source_test, 0),
     }
 
+    # Where fine-tuning starts: from a new network, or with the first layers of a trained one.
     def start(name: str, index: int) -> Any:
         if name == SCRATCH:
             return functional_view(build(fresh_keys[index])).params
@@ -166,6 +169,7 @@ def train(config: Config, loaded: data.Dataset) -> tuple[np.ndarray, np.ndarray]
         layers = 1 if name == FIRST else len(config.hidden)
         return _transferred(build, fresh_keys[index], of_run, layers)
 
+    # Fine-tuning of all seeds at all rates at once; each number of labels compiles it anew.
     apply = functional_view(build(fresh_keys[0])).apply
 
     @jax.jit

@@ -163,6 +163,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     octopus = dataset.problem.values[-1]
     gentle = dataset.problem.values[:-1]
 
+    # The whole interval must lie within the bounds: a share of few runs says little.
     def share(statement, source, chosen, low, high):
         chosen = np.asarray(chosen)
         successes, runs = int(chosen.sum()), chosen.size
@@ -175,6 +176,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     lee = "Lee, Simchowitz, Jordan and Recht 2016: almost every start escapes"
     du = "Du et al. 2017, theorem 4.1"
     exact, near = (arrived.sel(origin=origin) for origin in ORIGINS)
+    # From exact saddles, where only noise and curvature lead away.
     found = [
         share(
             f"the {len(stays)} rules without noise or negative-curvature steps never leave an "
@@ -198,6 +200,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.95,
             1.0,
         ),
+        # From beside them.
         share(
             "Newton gets to no minimum from near a saddle, at any learning rate of the grid",
             "quadratic convergence to every regular stationary point",
@@ -227,6 +230,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             1.0,
         ),
     ]
+    # Ours and optax's implementation of one formula must take the same way.
     ours, theirs = (
         dataset.evaluations.sel(racer=list(names)).values for names in (PAIRS, PAIRS.values())
     )

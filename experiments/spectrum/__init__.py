@@ -84,6 +84,7 @@ def edge(dataset: xr.Dataset) -> xr.DataArray:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the edge of stability, outliers, the negative tail, and the precision."""
     judged = []
+    # The edge of stability, for both kinds of network at every rate.
     for kind in KINDS:
         at = dataset.sel(kind=kind)
         for rate in range(dataset.sizes["rate"]):
@@ -102,6 +103,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 bool(((value >= low) & (value <= 1.1)).all() and falls),
             )
             judged.append(claim)
+    # The negative tail.
     tail = -dataset.bottom / dataset.top.isel(rank=0)
     for kind in KINDS:
         first, last = (tail.sel(kind=kind, time=time) for time in ("start", "end"))
@@ -113,6 +115,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             bool((last <= first / 10).all()),
         )
         judged.append(claim)
+    # Outliers, the bulk they stand off from, and the precision of it all.
     early, late = (outlier_count(dataset).sel(kind=KINDS[0], time=time) for time in TIMES[1:])
     gap = dataset.top.sel(time="early", kind=KINDS[0])
     ratio = gap.isel(rank=9) / gap.isel(rank=10)

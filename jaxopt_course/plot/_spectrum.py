@@ -73,6 +73,7 @@ def density(
         linewidth=0,
         label=f"2 standard errors, {nodes.shape[0]} probes",
     )
+    # Crosses at twice the lower end of the axis: on it they would be cut in half.
     if eigenpairs is not None:
         eigenvalues = np.asarray(eigenpairs.eigenvalues)
         ax.errorbar(

@@ -91,6 +91,7 @@ def empirical_loss(
             "inputs and labels must have as many examples, at least one; "
             f"got shapes {x.shape} and {y.shape}"
         )
+    # A module brings its parameters; a function makes a module, whose structure is that of all.
     if isinstance(model, nnx.Module):
         view, kind = functional_view(model), type(model).__name__
     elif callable(model):
@@ -100,6 +101,8 @@ def empirical_loss(
         raise TypeError(
             f"model must be a flax.nnx.Module, or a function from a key to one, got {model!r}"
         )
+    # Tracing shows whether data, model and loss fit together; whether examples depend on one
+    # another shows only by evaluating a few.
     mean_loss = MeanLoss(view.apply, loss, train)
     try:
         jax.eval_shape(mean_loss, view.params, state=view.state, inputs=x, labels=y)

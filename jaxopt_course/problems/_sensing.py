@@ -99,6 +99,8 @@ def matrix_sensing(
         residuals = jnp.tensordot(jnp.asarray(measurements, u.dtype), difference, axes=2)
         return jnp.mean(jnp.square(residuals)) / 2
 
+    # Hessians at the known points: at a factor of M all residuals are 0 and the Hessian is that of
+    # Gauss and Newton; at the origin U U^T has second derivatives only.
     jacobian = (2 * measurements @ factor).reshape(num_measurements, -1)
     answers = np.tensordot(measurements, target, axes=2)
     return Problem(

@@ -150,6 +150,7 @@ def classify(
         >>> classify(lambda x: x[0] ** 2 + x[1] ** 3, jnp.zeros(2), order=4).name
         'NON_STRICT_SADDLE'
     """
+    # All arguments are checked here, so that the library's own calls need not be.
     inspect_objective("fun", fun, x)
     check_non_negative(
         gradient_tolerance=gradient_tolerance,

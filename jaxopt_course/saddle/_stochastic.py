@@ -316,6 +316,7 @@ def spectral_density(
         raise ValueError(f"num_probes must be at least 2 for a standard error, got {num_probes}")
     check_key(key=key)
     zero, operator, _ = curvature_operator(fun, x)
+    # More steps than parameters would find nothing new.
     steps = min(num_steps, zero.size)
     if reorthogonalize:
         check_rows(steps, zero, "reorthogonalize=False keeps two of them")
@@ -338,6 +339,7 @@ def spectral_density(
             jax.debug.callback(report, (number + 1) * steps, jnp.nan)
         return nodes, vectors[0] ** 2
 
+    # One probe after another: memory is that of one.
     keys = jax.random.split(stream(key, "density"), num_probes)
     nodes, weights = _loops.map(rule, (jnp.arange(num_probes), keys))
     return SpectralDensity(
