@@ -191,8 +191,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     count = sorted(set(outlier_count(dataset).sel(kind=KINDS[0], time="early").values.tolist()))
     reached = edge(dataset).isel(rate=-1)
     figure.suptitle(
-        f"Sharpness stays at 2 / learning rate ({float(reached.min()):.2f} to "
-        f"{float(reached.max()):.2f} of it at the largest); early "
+        f"At the largest rate sharpness is {float(reached.min()):.2f} to "
+        f"{float(reached.max()):.2f} of 2 / learning rate; early "
         f"{' or '.join(map(str, count))} outliers for 10 classes without batch normalization"
     )
     return figure
