@@ -85,8 +85,8 @@ def bad_minimum(*, activation: str = "sigmoid", init_scale: float = 1.0) -> Prob
     check_one_of(options, activation=activation)
     if activation in ("relu", "leaky_relu"):
         return _piecewise_linear(activation, init_scale)
-    # Preactivations v of the two units, the share of 1/3 that the second one answers, and h with
-    # its first two derivatives.
+    # h, h with its first two derivatives, the preactivations v of the two units, and how much of
+    # the answer 1/3 is the second unit's.
     apply, derivatives, v, second = {
         "sigmoid": (jax.nn.sigmoid, _sigmoid, (-1.0, -2.0), 1 / 6),
         "tanh": (jnp.tanh, _tanh, (0.1, -1.0), 0.5 * math.tanh(-1.0)),

@@ -56,10 +56,10 @@ def linear_network_on_data(
 
     Returns:
         The problem, on tuples of N weights, `W_k` of shape (outputs, inputs) of the layer.
-        `stationary_points` are those that are balanced as a factorization of M, one for each set
-        S, from the largest sets and singular values down, 1,024 at most; the minimum is the first.
-        `eigenvalues` is None for networks of more than 200 parameters. `fun` is a
-        `jax.tree_util.Partial` that holds the examples, so it can be an argument of a compiled
+        `stationary_points` are those that are balanced, as in `linear_network`, for the target M:
+        one for each set S, from the largest sets and singular values down, 1,024 at most; the
+        minimum is the first. `eigenvalues` is None for networks of more than 200 parameters. `fun`
+        is a `jax.tree_util.Partial` that holds the examples, so it can be an argument of a compiled
         function.
 
     Raises:
@@ -84,7 +84,8 @@ def linear_network_on_data(
     sizes = (x.shape[0], *hidden_widths, y.shape[0])
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"hidden_widths must be positive integers, got {tuple(hidden_widths)}")
-    # Whitened inputs make of it the problem of one matrix, whose singular values these are.
+    # For whitened inputs, X X^T = I, the problem is to factorize one matrix; these are its singular
+    # values.
     variances, axes = np.linalg.eigh(x @ x.T)
     if variances[0] <= 1e-12 * variances[-1]:
         raise ValueError(
@@ -113,14 +114,14 @@ def linear_network_on_data(
         eigenvalues = None
         if num_parameters <= _MAX_PARAMETERS:
             eigenvalues = np.linalg.eigvalsh(_hessian(weights, x, y))
-            # How many are zero is known; which, rounding has to tell.
+            # How many are zero is known: those that rounding has left the smallest.
             eigenvalues[np.argsort(np.abs(eigenvalues))[: point.nullity]] = 0.0
             eigenvalues = np.sort(eigenvalues)
         return dataclasses.replace(
             point, params=weights, value=point.value + unexplained, eigenvalues=eigenvalues
         )
 
-    # The points of that problem, taken back to the inputs as they are.
+    # The points for whitened inputs, taken back to the inputs as they are.
     points = balanced_points(left, sigma, right.T, sizes)
     return Problem(
         name=name,

@@ -1,8 +1,8 @@
 """Functions of two variables with many stationary points, all of them known.
 
-For taking a census: their positions were found by Newton's method in 40 digits and are given here
-to the last digit of double precision. Parameters are arrays `(x, y)` of shape (2,); starts are
-uniform in the window `bounds`.
+For searches such as `saddle.find` to find. Their positions were computed by Newton's method in 40
+digits and are given here to the last digit of double precision. Parameters are arrays `(x, y)` of
+shape (2,); starts are uniform in the window `bounds`.
 """
 
 import jax.numpy as jnp

@@ -149,6 +149,7 @@ def balanced_points(
     def known(subset):
         inside = np.array(subset, int)
         outside = np.setdiff1d(np.arange(sigma.size), inside)
+        # Hidden layers carry the pairs of S along their first axes.
         bases = [right[:, inside]]
         bases += [np.eye(hidden)[:, : inside.size] for hidden in sizes[1:-1]]
         bases += [left[:, inside]]

@@ -108,9 +108,10 @@ def octopus(
     quartic = (5 * attraction - 3 * repulsion) / (2 * tau**2)
     name = f"octopus-{dimension}"
 
-    # The change that unlocking makes to a coordinate, phi(a) - L a**2, and s(a). Their derivative
-    # is spelled out, for both modes and every order: a batch of columns runs three times faster
-    # than where clips and powers are left to autodiff.
+    # What is added to a coordinate's attraction once the one before it lets it go, phi(a) - L a**2,
+    # and s(a), by which it lets the next one go. Their derivative is written out, and serves
+    # forward and reverse mode at every order: a batch runs three times faster than where clips and
+    # powers are left to autodiff.
     @jax.custom_jvp
     def change_and_switch(x):
         a = jnp.abs(x)
@@ -137,6 +138,7 @@ def octopus(
     def fun(x):
         check_shape(x, (dimension,), name)
         change, switch = change_and_switch(x)
+        # The first coordinate waits for none.
         unlocked = jnp.concatenate([jnp.ones_like(x[:1]), switch[:-1]])
         return jnp.sum(attraction * (x * x) + unlocked * change)
 

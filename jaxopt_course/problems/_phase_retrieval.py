@@ -94,7 +94,8 @@ def phase_retrieval(
         init=random_start(z.shape, distribution=init_distribution, scale=init_scale),
         minimum_value=0.0,
         stationary_points=points,
-        # Along x at right angles to z the second derivative is 9 |x|**2 - |z|**2, its slope 18 |x|.
+        # The second derivative along an x at right angles to z is 9 |x|**2 - |z|**2, its slope
+        # 18 |x|; none is larger where |x|**2 <= 2 |z|**2.
         smoothness=17 * square,
         hessian_lipschitz=18 * (2 * square) ** 0.5,
     )

@@ -88,7 +88,7 @@ def quadratic(
         x = x - jnp.asarray(origin, x.dtype)
         return jnp.dot(x, apply_hessian(x)) / 2
 
-    # The centre is the one stationary point, or one of a flat of them.
+    # The centre is the one stationary point, or one of many where eigenvalues are zero.
     kind: Kind
     if np.all(spectrum >= 0):
         kind = "MINIMUM"
@@ -121,5 +121,5 @@ def random_orthogonal(key: chex.PRNGKey, size: int) -> np.ndarray:
     """
     draws = np.asarray(jax.random.normal(key, (size, size), jnp.float32), np.float64)
     q, r = np.linalg.qr(draws)
-    # The signs of R's diagonal are LAPACK's habit; without them Q would not be uniform.
+    # LAPACK chooses the signs of R's diagonal; Q is uniform only if all of them are made positive.
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)

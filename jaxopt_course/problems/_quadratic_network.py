@@ -7,8 +7,8 @@ For x ~ N(0, I), with D = W^T W - M,
 
 Up to rotations W -> Q W, the stationary points are `W_S`, whose rows are `sqrt(mu_i) q_i` for i in
 a set S of s <= h eigenvectors, `mu_i = lambda_i + L / (2 + s)` where L is the sum of the
-eigenvalues outside: the trace makes those inside stand in for them. There the Hessian's eigenvalues
-are
+eigenvalues outside: in the trace, which f also counts, those inside make up for them. There the
+Hessian's eigenvalues are
 
     2 (lambda_i - lambda_j)                         for each i in S, j outside
     -2 (lambda_j + L / (2 + s))                     h - s times for each j outside

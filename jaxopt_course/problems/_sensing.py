@@ -15,9 +15,9 @@ each column, and at `q_i sqrt(lambda_i)`, a global minimum where it is
 `1/m sum_k vec(2 A_k U) vec(2 A_k U)^T`.
 
 Bhojanapalli, Neyshabur and Srebro (2016), "Global Optimality of Local Search for Low Rank Matrix
-Recovery", https://arxiv.org/abs/1605.07221; the example on both sides of the sharp bound follows
-Zhang, Josz, Sojoudi and Lavaei (2018), "How Much Restricted Isometry is Needed In Nonconvex Matrix
-Recovery?", https://arxiv.org/abs/1805.10251.
+Recovery", https://arxiv.org/abs/1605.07221; `rip_example`, on both sides of the sharp bound 1/2,
+follows Zhang, Josz, Sojoudi and Lavaei (2018), "How Much Restricted Isometry is Needed In Nonconvex
+Matrix Recovery?", https://arxiv.org/abs/1805.10251.
 """
 
 from collections.abc import Sequence

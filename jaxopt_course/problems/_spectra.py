@@ -9,7 +9,8 @@ import numpy as np
 from jaxopt_course._checks import check_integer, to_doubles
 from jaxopt_course.problems._problem import Kind, KnownPoint
 
-# There are sum_s C(n, s) subsets: more than this many are of no use to anyone.
+# n numbers have up to 2**n subsets; of their stationary points the first of them, this many, are
+# given.
 MAX_POINTS = 1024
 # An eigenvalue this much smaller than the largest is a zero, rounded.
 _ROUNDING = 1e-12

@@ -115,7 +115,7 @@ def hyperbola_valley() -> Problem:
 
 
 def monkey_saddle() -> Problem:
-    """The function `x**3 - 3 x y**2`: zero Hessian, three ways down (a leg each, and the tail).
+    """The function `x**3 - 3 x y**2`: zero Hessian, three ways down: two legs and a tail.
 
     Example:
         >>> monkey_saddle().stationary_points[0].nullity

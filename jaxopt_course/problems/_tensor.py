@@ -28,8 +28,8 @@ All components at once, with no constraint: the reconstruction error, for any ro
 is stationary where every row is zero or the sum of the components of a set S_i, m of them, times
 `m**(-3/4)`, the sets being disjoint. Then f is d less the sum of `1 / m**2`, and the Hessian has,
 in units of `m**(-3/2)`, for each such row the eigenvalues 32 (along u_i), -16 (m - 1 times), and 8
-(d - m times), and for each zero row d zeros. So with single components right and other rows zero,
-there is a way down, of fourth order only: gradient descent without noise loses its time there.
+(d - m times), and for each zero row d zeros. So where some rows are single components and others
+zero, f falls in fourth order only, and gradient descent without noise stays for long.
 
 Ge, Huang, Jin and Yuan (2015), "Escaping From Saddle Points - Online Stochastic Gradient for Tensor
 Decomposition", https://arxiv.org/abs/1503.02101.
@@ -125,7 +125,7 @@ def tensor_component(
             eigenvalues=np.sort(eigenvalues),
         )
 
-    # Of an odd order the opposite points are others, with the opposite value.
+    # At odd orders -u is another point than u, with the opposite value.
     points = known_subsets(known, dimension, dimension, smallest=1)
     if order % 2:
         points += known_subsets(lambda s: known(s, sign=-1), dimension, dimension, smallest=1)
@@ -278,7 +278,7 @@ def tensor_reconstruction(
 def _partitions(total: int, most: int, largest: int) -> Iterator[tuple[int, ...]]:
     """Yield `total` as sums of at most `most` numbers, descending, none above `largest`.
 
-    The smallest numbers come first.
+    Sums whose first number is smaller come first.
     """
     if total == 0:
         yield ()

@@ -12,7 +12,8 @@ Zeiler (2012), https://arxiv.org/abs/1212.5701, algorithm 1, equations 8 to 14.
 The lecture has one number `e_x` for all coordinates, averaging `||dx||^2`: `update_average="norm"`.
 The steps of d coordinates then feed each other: from `x = (1, ..., 1)` on `||x||^2 / 2` with
 d = 100 and rho = 0.95 the value is 6.7e12 after 12 steps, 6.7e14 after 13, and so on, a hundredfold
-a step; float32 overflows at step 25. Printed with a plus sign, the step climbs: `flip_sign=False`.
+a step; float32 overflows at step 25. The lecture prints the step with a plus sign, with which it
+climbs: `flip_sign=False`.
 """
 
 from typing import Any, NamedTuple

@@ -10,9 +10,9 @@ steps. Near a strict minimum the convergence is quadratic.
 
 The subproblem is not convex but is solved exactly, by one scalar equation in an eigenbasis of H
 (`_krylov/_secular.py`). For large n, H is replaced by its projection on a subspace of k
-dimensions, half of it a Krylov space of g, half a Krylov space of a random direction, without which
-a saddle whose gradient is orthogonal to the way out would look like a minimum. The decrease of f is
-then still guaranteed, the second-order result is not.
+dimensions, half of it the Krylov space of g, half that of a random direction: without the random
+half, a saddle where g is orthogonal to all directions of negative curvature would look like a
+minimum. The decrease of f is then still guaranteed, the second-order result is not.
 
 Nesterov and Polyak (2006), https://doi.org/10.1007/s10107-006-0706-8; Lanczos's subspace for it:
 Carmon and Duchi (2018), https://arxiv.org/abs/1806.09222.
@@ -79,7 +79,7 @@ def scale_by_cubic_newton(
         TypeError: if `subspace_size` is not a Python int.
 
     Example:
-        The hard case: from the exact saddle of x^2/2 - y^2/2 the step is 2 / M along y.
+        From the exact saddle of x^2/2 - y^2/2, where g = 0, the step is 2 / M along y.
 
         >>> fun = lambda x: (x[0] ** 2 - x[1] ** 2) / 2
         >>> rule, x = scale_by_cubic_newton(4.0), jnp.zeros(2)

@@ -32,7 +32,7 @@ def widen(x: Any) -> jax.Array:
 
 
 def matching(scalar: Any, x: Any) -> Any:
-    """Cast a scalar array to the real dtype of `x`, which it then does not widen in a product.
+    """Cast a scalar array to the real dtype of `x`, so that their product has the dtype of `x`.
 
     Python numbers adapt by themselves and are returned as they are. `x` is `widen`ed.
     """

@@ -67,10 +67,10 @@ class NesterovState(NamedTuple):
 
 
 class StepVelocityState(NamedTuple):
-    """Stands beside a velocity that sums up steps, in the units of the parameters.
+    """A mark in the state of a chain: its velocity sums up steps, in the units of the parameters.
 
-    Beside a velocity of gradients there is none: the state does not tell the rate that it was
-    multiplied by.
+    A velocity that sums up gradients has no such mark: the iterate is then found with the learning
+    rate, which the state does not hold.
     """
 
 

@@ -47,6 +47,8 @@ _MAX_HALVINGS = 20
 # Curvatures this many eps below zero, relative to |H|, may be rounding errors of the products.
 _ROUNDING = 32
 
+# From a function of a flat vector, that vector and a key: a unit direction, and the curvature along
+# it, 0 where none below zero was found.
 Search = Callable[
     [Callable[[jax.Array], jax.Array], jax.Array, jax.Array], tuple[jax.Array, jax.Array]
 ]
@@ -86,8 +88,8 @@ def escape_negative_curvature(
     Put it last in a chain, after the learning rate of any optimizer. `update` needs `params` and
     `value_fn`, as `optax.lbfgs` does; the gradient is `grad` if given, else that of `value_fn`.
 
-    The search is made inside a condition, so that other steps cost nothing; in a batch under `vmap`
-    only the members that are due make it.
+    The search is made inside a conditional, so that other steps cost nothing; in a batch under
+    `vmap` only the members that are due make it.
 
     Args:
         radius: Longest move, > 0, in the units of the parameters.

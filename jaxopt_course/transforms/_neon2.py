@@ -6,7 +6,8 @@ r"""Neon2: directions of negative curvature from gradients alone.
 
 stopped once |u| >= end_radius. To first order u[t+1] = T_t(I - (H + 3 delta / 4) / L) y[1] with
 Chebyshev's polynomial T_t, which stays below 1 where H >= -3 delta / 4 and grows like
-exp(t sqrt(delta / (2 L))) along eigenvalues of -delta: a root faster than the power method.
+exp(t sqrt(delta / (2 L))) along eigenvalues of -delta: it takes about the square root of the steps
+of the power method.
 
 Allen-Zhu and Li (2018), algorithm 3 (Neon2-det), https://arxiv.org/abs/1711.06673; the idea of
 gradients alone: Xu, Jin, Yang (2018), https://arxiv.org/abs/1711.01944.

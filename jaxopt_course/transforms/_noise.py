@@ -150,8 +150,9 @@ def draw_noise(key: jax.Array, number: jax.Array, like: optax.Updates, distribut
 def _normal(key: jax.Array, size: int, dtype: jax.typing.DTypeLike) -> jax.Array:
     """Return `jax.random.normal(key, (size,), dtype)`, faster for a few numbers of many keys.
 
-    A scan leaves the batch axis of `vmap` behind its own. With the few numbers in front of the many
-    keys, the inverse error function is vectorised over the keys.
+    Under `vmap` over keys the numbers have shape (keys, size), and the innermost loop over the few
+    numbers of a key is too short to be vectorised. A scan over them, which computes nothing, makes
+    that (size, keys), so that the inverse error function is vectorised over the many keys.
     """
     lowest = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
     uniform = jax.random.uniform(key, (size,), dtype, lowest, 1)

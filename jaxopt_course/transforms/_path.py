@@ -139,18 +139,19 @@ def path(
         return (value, global_norm(grads), seen), memory
 
     def stretch(carry, _):
-        # The gradient of the observation is that of the first step.
+        # The first step needs the gradient where the observation does: it is computed once.
         (params, state), memory = carry
         value, grads = evaluate(params)
         seen, memory = look(memory, params, state, value, grads)
         run = move(params, state, value, grads)
         return (jax.lax.fori_loop(1, every, step, run) if every > 1 else run, memory), seen
 
-    # Loops keep dtypes: a weak one would be another in the second step.
+    # A loop's state must keep its dtypes, and a weakly typed one, as of a Python number, would not.
     run = jax.tree.map(_with_own_dtype, (start, rule.init(start)))
     memory = jax.tree.map(_with_own_dtype, _observe.begin(observables, run[0]))
     stretches = steps // every
     (run, memory), seen = jax.lax.scan(stretch, (run, memory), length=stretches)
+    # The last look, and the steps that are left after it, fewer than `every`.
     params, state = run
     last, _ = look(memory, params, state, *evaluate(params))
     value, gradient_norm, observed = jax.tree.map(

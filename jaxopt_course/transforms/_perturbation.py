@@ -56,8 +56,8 @@ def perturb_at_saddle(
     parameters. The gradient whose norm is compared is the extra argument `grad` where `update` gets
     one (as `saddle.escape` passes it), otherwise the incoming updates: behind a rescaling, pass it.
 
-    In a batch under `vmap`, noise is drawn only for the members that are due, on accelerators for
-    all, which is cheaper there.
+    In a batch under `vmap`, a CPU draws noise only for the members that are due; accelerators draw
+    it for all, which is cheaper there.
 
     Args:
         radius: Radius of the ball, in units of the parameters.

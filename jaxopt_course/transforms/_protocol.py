@@ -31,7 +31,7 @@ from jaxopt_course.transforms._momentum import (
     nesterov_eval_params,
 )
 
-# The extra arguments that `adapt` passes on.
+# The extra arguments that rules are called with: those of `optax.lbfgs`, and what else some want.
 _EXTRA = ("value", "grad", "value_fn", "obj_fn", "grad_fn")
 
 
@@ -143,10 +143,14 @@ def check_rule(optimizer: Any, key: Any = None) -> Any:
 
 
 def _takes_key(function: Callable[..., Any]) -> bool:
-    """Whether a function may be one of a key: not optax's and ours, which are of numbers."""
+    """Whether a function may take a key.
+
+    Functions of optax and of this package take numbers first, such as a learning rate, unless the
+    name of their first argument is `key`.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # Of something that is written in C.
+    except (TypeError, ValueError):  # Functions written in C may have no signature.
         return True
     first = next((p for p in parameters if p.kind is not p.KEYWORD_ONLY), None)
     while isinstance(function, functools.partial):
@@ -164,7 +168,8 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
       the state does not tell the rate, and the parameters stand for it;
     - `optax.contrib.sam`: the parameters before the ascent;
     - `adapt(optax.lookahead(...))`: the slow parameters;
-    - every other rule: `params` themselves. Of `optax.sgd(nesterov=True)` the state does not tell.
+    - every other rule: `params` themselves, also for `optax.sgd(nesterov=True)`, whose state does
+      not tell the iterate.
 
     Args:
         state: State of any optimizer, made from parameters like `params`.
@@ -196,14 +201,16 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     if isinstance(node, LookaheadRunState):
         return fill(node.slow, params)
     if isinstance(node, optax.contrib.SAMState):
-        if node.cache is None:  # Of the opaque mode, which ascends and comes back in one update.
+        if node.cache is None:  # The opaque mode ascends and comes back in one update.
             return params
+        # Between two of its own steps SAM is at the ascent, and the cache holds where it came from.
         at_outer = node.steps_since_sync == 0
 
         def outer(kept, leaf):
             return leaf if _is_masked(kept) else jnp.where(at_outer, leaf, kept)
 
         return jax.tree.map(outer, node.cache, params, is_leaf=_is_masked)
+    # Schedule-free: what a mask keeps from the rule is masked in its state, and here likewise.
     free = jax.tree.map(
         lambda z, leaf: z if _is_masked(z) else leaf, node.z, params, is_leaf=_is_masked
     )
@@ -285,7 +292,7 @@ def _is_masked(node: Any) -> bool:
 
 
 def _is_from(factory: Callable[..., Any], optimizer: Any) -> bool:
-    """Whether the optimizer is what this function of optax returns: its `update` is a closure."""
+    """Whether this function of optax made the optimizer: `update` is then defined inside it."""
     update = optimizer.update
     return getattr(update, "__module__", "") == factory.__module__ and getattr(
         update, "__qualname__", ""
@@ -342,10 +349,11 @@ def _with_slow_params(lookahead: Any) -> optax.GradientTransformationExtraArgs:
 
 
 def judged_elsewhere(state: Any) -> list[Any]:
-    """The states of rules with an evaluation point of their own, by which `eval_params` goes."""
+    """The states, among those in `state`, of rules to be evaluated elsewhere than at `params`."""
     own = (LookaheadRunState, optax.contrib.SAMState, optax.contrib.ScheduleFreeState)
     kinds = (*own, NesterovState, StepVelocityState)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))
+    # A velocity that sums up gradients does not tell the rate, and so not where the iterate is.
     in_steps = any(isinstance(node, StepVelocityState) for node in nodes)
     return [
         node

@@ -1,4 +1,4 @@
-"""What the rules share that look at the objective itself, not only at its gradient.
+"""What rules have in common that look at the objective itself, not only at its gradient.
 
 They take it as `optax.lbfgs` does, `update(updates, state, params, value_fn=fun)`, and they look
 at the curvature along a few orthonormal directions: all of them, or a Krylov space.
@@ -69,7 +69,7 @@ def objective(
         check_value("value_fn", out)
         return out
 
-    if not getattr(fun, "is_deterministic", False):  # Whoever says so has looked.
+    if not getattr(fun, "is_deterministic", False):  # Its maker has compared traces.
         trace_objective("value_fn", value, params)
     return value
 

@@ -8,9 +8,10 @@ boundary that kept at least 3/4 of the model's promise, and cut to a quarter of 
 that kept less than 1/4. No Lipschitz constant and no learning rate are needed, f never rises, and
 near a strict minimum the steps are Newton's, with its quadratic convergence.
 
-Solver "eigh" minimises the model exactly, in the hard case too: it leaves exact saddles. "cg" is
-Steihaug's truncated conjugate gradients: it descends along directions of negative curvature that
-it meets, but takes no step where the gradient vanishes. "lanczos" minimises exactly in a subspace,
+Solver "eigh" minimises the model exactly, also where g has no component along the most negative
+eigenvector (the hard case): it leaves exact saddles. "cg" is Steihaug's truncated conjugate
+gradients: it descends along directions of negative curvature that it meets, but takes no step where
+the gradient vanishes. "lanczos" minimises exactly in a subspace,
 half of it a Krylov space of a random direction, so it leaves exact saddles without a matrix.
 
 Conn, Gould, Toint (2000), "Trust-Region Methods", algorithm 6.1.1 and section 17.4.2; Nocedal and
@@ -157,14 +158,15 @@ def trust_region(
         dtype = gradient.dtype
         before = jnp.asarray(fun(params) if value is None else value, dtype)
         after = jnp.asarray(fun(jax.tree.map(jnp.add, params, trial)), dtype)
-        # Both decreases drown in the rounding of f near a minimum. Adding that rounding to both
-        # makes their ratio tend to 1 there, instead of to noise that shuts the region.
+        # Near a minimum both decreases are smaller than the rounding of f. Adding that rounding to
+        # both makes their ratio tend to 1 there, where noise would shrink the region step by step.
         info = jnp.finfo(dtype)
         noise = jnp.maximum(10 * info.eps * jnp.abs(before), info.tiny)
         predicted = jnp.maximum(-model_value, 0) + noise
         ratio = (before - after + noise) / predicted
         ratio = jnp.where(jnp.isfinite(after), ratio, -jnp.inf)
 
+        # The next radius, and whether the trial is taken.
         length = jnp.linalg.norm(step)
         at_boundary = length >= 0.99 * state.radius
         grown = jnp.minimum(2 * state.radius, jnp.asarray(max_radius, dtype))
