@@ -3,7 +3,7 @@ r"""What flows through a fully connected network: activations forward, gradients
     s_l = W_l h_{l-1} + b_l,    h_l = f(s_l),    delta_l = dL / ds_l
 
 with `L` the loss of one example. The gradient of the weights is `mean over examples of
-h_{l-1} delta_l^T`.
+h_{l-1} delta_l^T`. `nn.signals` has those of any network.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxopt_course.nn import MLP
+from jaxopt_course import nn
 from jaxopt_course.training import cross_entropy
 
 
@@ -33,7 +33,7 @@ class Signals(NamedTuple):
 
 
 def signals(
-    model: MLP,
+    model: nn.MLP,
     inputs: ArrayLike,
     labels: ArrayLike,
     loss: Callable[..., jax.Array] = cross_entropy,
@@ -51,29 +51,20 @@ def signals(
 
     Example:
         >>> from flax import nnx
-        >>> model = MLP((4, 3, 2), rngs=nnx.Rngs(0))
+        >>> model = nn.MLP((4, 3, 2), rngs=nnx.Rngs(0))
         >>> flow = signals(model, jnp.ones((5, 4)), jnp.zeros(5, int))
         >>> [h.shape for h in flow.activations], flow.weight_gradient_norms.shape
         ([(5, 3), (5, 2)], (2,))
     """
-    inputs = jnp.reshape(inputs, (jnp.shape(inputs)[0], -1))
-
-    def total_loss(offsets):
-        # The gradient by an offset added to s_l is delta_l.
-        x, activations = inputs, []
-        for block, offset in zip(model.blocks, offsets, strict=True):
-            x = block.activation(block.layer(x) + offset)
-            activations.append(x)
-        return loss(x, labels).sum(), tuple(activations)
-
-    shapes = jax.eval_shape(
-        lambda: total_loss([jnp.zeros((), inputs.dtype)] * len(model.blocks))[1]
-    )
-    offsets = tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)
-    gradients, activations = jax.grad(total_loss, has_aux=True)(offsets)
-    before = (inputs, *activations[:-1])
+    flow = nn.signals(model, inputs, loss=lambda outputs: loss(outputs, labels))
+    output = dict(zip(flow.paths, flow.outputs, strict=True))
+    gradient = dict(zip(flow.paths, flow.gradients, strict=True))
+    numbers = range(len(model.blocks))
+    activations = tuple(output[f"blocks/{index}"] for index in numbers)
+    gradients = tuple(gradient[f"blocks/{index}/layer"] for index in numbers)
+    flat = jnp.reshape(inputs, (jnp.shape(inputs)[0], -1))
+    before = (flat, *activations[:-1])
     norms = [
-        jnp.linalg.norm(h.T @ delta) / len(inputs)
-        for h, delta in zip(before, gradients, strict=True)
+        jnp.linalg.norm(h.T @ delta) / len(flat) for h, delta in zip(before, gradients, strict=True)
     ]
     return Signals(activations, gradients, jnp.stack(norms))

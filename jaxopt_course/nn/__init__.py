@@ -5,6 +5,7 @@ initializers    `(key, shape, dtype)` functions, and initialization by data
 pretrained      initialization by pre-training
 normalization   batch, layer, instance, group and weight normalization
 matching        hidden units in the order of another network's
+signals         sizes of outputs and gradients through the depth of a network
 models          MLP, ConvNet, ResNet and VGG-16 with all of these as arguments
 functional_view a module as pure functions of its parameters
 convolution     convolution as a matrix product, for CPU loops
@@ -69,6 +70,10 @@ from jaxopt_course.nn._pretrained import (
     Pretrained,
     from_pretrained,
 )
+from jaxopt_course.nn._signals import (
+    Signals,
+    signals,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -85,6 +90,7 @@ __all__ = [
     "Matched",
     "Pretrained",
     "ResNet",
+    "Signals",
     "WeightNorm",
     "activation",
     "batch_norm_backward",
@@ -106,6 +112,7 @@ __all__ = [
     "relu",
     "scaled_normal",
     "sigmoid",
+    "signals",
     "silu",
     "tanh",
     "unit_activations",

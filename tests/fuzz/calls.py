@@ -515,6 +515,7 @@ ARGUMENTS: dict[str, Kind] = {
     "platform": options("cpu"),
     "promote_dtype": functions(lambda arrays, dtype: arrays),
     "layer_filter": functions(lambda layer: True),
+    "module_filter": functions(lambda module: True),
     "scale_init": functions(nn.zeros),
     "match": functions(lambda name: name),
     # Training.

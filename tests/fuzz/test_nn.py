@@ -244,8 +244,15 @@ ENTRIES = (
 )
 # What a missing folder says is FileNotFoundError, and what is in one is orbax's. The functions that
 # match units take whole networks and specifications of them: their wrong arguments are in `calls`,
-# their dtypes in `tests/nn/test_matching.py`.
-SKIPPED = ("from_pretrained", "match_units", "permute_units", "unit_activations", "unit_axes")
+# their dtypes in `tests/nn/test_matching.py`; so it is with `signals`.
+SKIPPED = (
+    "from_pretrained",
+    "match_units",
+    "permute_units",
+    "signals",
+    "unit_activations",
+    "unit_axes",
+)
 
 
 def test_every_public_function_has_an_entry():
