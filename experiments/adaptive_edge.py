@@ -57,7 +57,7 @@ COHEN = "Cohen et al. 2022"
 ADAM = 0.9
 """First moment of Adam and Lion."""
 SEEN = {10: 0.06, 100: 0.16, 300: 0.33, 700: 1.0, 1500: 0.98}
-"""Of Adam, over its threshold, at these steps of another network: what a user reported."""
+"""Adam's sharpness over its threshold at some steps of another network, as a user reported."""
 
 
 class Rule(NamedTuple):
@@ -98,17 +98,17 @@ class Config(Checked):
     rules: tuple[Annotated[str, one_of(RULES)], ...] = tuple(RULES)
     """Which rules train."""
     adam_rate: Annotated[float, above(0)] = 0.002
-    """Rate of Adam,"""
+    """Rate of Adam."""
     rmsprop_rate: Annotated[float, above(0)] = 0.0003
-    """of RMSProp,"""
+    """Rate of RMSProp."""
     adagrad_rate: Annotated[float, above(0)] = 0.02
-    """of AdaGrad,"""
+    """Rate of AdaGrad."""
     muon_rate: Annotated[float, above(0)] = 0.003
-    """of Muon,"""
+    """Rate of Muon."""
     schedule_free_rate: Annotated[float, above(0)] = 1.5
-    """of schedule-free gradient descent,"""
+    """Rate of schedule-free gradient descent."""
     lion_rate: Annotated[float, above(0)] = 0.0003
-    """of Lion."""
+    """Rate of Lion."""
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
     """Data set."""
     images: Annotated[int, minimum(1)] = 300

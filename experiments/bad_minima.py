@@ -114,7 +114,7 @@ def _run_activation(config: Config, activation: str) -> xr.Dataset:
     slope = jax.jit(jax.value_and_grad(fun))
     starts = jax.vmap(problem.init)(jax.random.split(start_key, config.starts))
     starts = np.asarray(jax.vmap(lambda params: ravel_pytree(params)[0])(starts))
-    # Where the line search stalls by rounding, at 1e-25 or so, is low enough.
+    # BFGS ends where rounding stalls its line search, at 1e-25 or so, which is low enough.
     elsewhere = [optimize.minimize(slope, start, jac=True, method="BFGS").fun for start in starts]
 
     # The number of parameters depends on the activation.

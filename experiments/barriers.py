@@ -57,12 +57,12 @@ from .lab.statistics import mean_interval, share_interval, show_mean, show_share
 
 HOW = ("as they are", "matched")
 ONE_MINIMUM = 1e-6
-"""Of the distance of two minima over the norm of one: below, they are one."""
+"""Distance of two minima over the norm of one below which they are one minimum."""
 ROUNDING = 1e-9
-"""Of values that are to be equal, and of gradient norms at minima."""
+"""Relative difference of values that are to be equal, and gradient norm at minima, at most."""
 LEFT, PATH_LEFT = 0.05, 0.2
-"""Of the line's barrier, what at most is left when units match at the largest width, and along a
-path: trial runs left .006 +- .011 and .06 +- .06."""
+"""Shares of the line's barrier that at most are left, when units match at the largest width and
+along a path: trial runs left .006 +- .011 and .06 +- .06."""
 ABOVE_TOP = 0.1
 """How far a pass may lie above the highest image of its path, over the height of that: the top of
 the path is between images. Trial runs had .05."""
@@ -78,9 +78,9 @@ class Config(Checked):
     pairs: Annotated[int, minimum(2)] = 8
     """Pairs of seeds at each width."""
     path_pairs: Annotated[int, minimum(2)] = 5
-    """Of these the first, between which paths are searched."""
+    """How many of these pairs, the first, paths are searched between."""
     inputs: Annotated[int, minimum(2)] = 6
-    """Principal components."""
+    """Inputs of the network: principal components of the images."""
     classes: Annotated[int, minimum(2)] = 5
     """Only the digits below this number are used."""
     images: Annotated[int, minimum(10)] = 200
@@ -88,17 +88,17 @@ class Config(Checked):
     weight_decay: Annotated[float, above(0)] = 1e-3
     """Factor of half the squared norm of all parameters."""
     learning_rate: Annotated[float, above(0)] = 0.03
-    """Of Adam, by a cosine to 0."""
+    """Learning rate of Adam, which falls to 0 along a cosine."""
     steps: Annotated[int, minimum(1)] = 1500
-    """Of Adam."""
+    """Steps of Adam."""
     polishing: Annotated[int, minimum(1)] = 50
-    """Steps of the trust-region rule behind it, at the first width."""
+    """Steps of the trust-region rule after Adam, at the first width."""
     string_images: Annotated[int, minimum(3)] = 21
     """Images of a path."""
     string_steps: Annotated[int, minimum(1)] = 2000
     """Steps of the string method."""
     search_steps: Annotated[int, minimum(1)] = 100
-    """Of the search for a saddle."""
+    """Steps of the search for a saddle."""
     seed: Seed = 0
 
     def __post_init__(self) -> None:

@@ -79,6 +79,7 @@ SWEEPS = "dimension", "epsilon", "hessian_lipschitz", "failure_probability"
 LANDSCAPES = "symmetric factorization", "phase retrieval"
 ARRIVED = 1e-6
 LATE = (0.2, 0.1, 0.05, 0.02)
+"""Shares of the runs whose lateness is compared with the law's."""
 
 
 class Case(NamedTuple):
@@ -342,7 +343,7 @@ def _descend(config: Config, name: str, dimension: int, key: jax.Array) -> np.nd
     problem = _landscape(name, dimension)
     assert problem.minimum_value is not None
     points = [point for point in problem.stationary_points if point.kind != "MINIMUM"]
-    # Few are enough, the highest and the lowest among them.
+    # Twenty of the saddles are enough, spread from the lowest to the highest.
     chosen = np.linspace(0, len(points) - 1, min(len(points), 20)).round().astype(int)
     saddles = np.stack([points[i].params for i in chosen])
     starts = jnp.asarray(saddles[np.arange(config.runs) % len(saddles)])
@@ -509,7 +510,7 @@ def _exponent_claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge exponents in epsilon and rho, which the theorems bound."""
     found = []
     part = _sweep(dataset, "epsilon")
-    # The fall to be had at such a saddle is Delta, in proportion to epsilon^(3/2).
+    # The bounds have Delta, how far f can fall from such a saddle: in proportion to epsilon^(3/2).
     for rule, power in ((PERTURBED, 0.5), (ACCELERATED, 0.25)):
         one = part.sel(arm=f"{rule}, {THEOREM}")
         middle, low, high = exponent(1 / one.epsilon.values, one.steps)
@@ -559,7 +560,7 @@ def _bound_claims(dataset: xr.Dataset) -> list[Claim]:
         one = dataset.sel(arm=f"{rule}, {THEOREM}")
         late = (one.steps > one.bound).sum("run").values
         runs = dataset.sizes["run"]
-        # Of the sweeps that fix it, delta is the largest: no saddle may exceed its own.
+        # Each saddle has its own delta, and no more than this share of its runs may be late.
         allowed = one.failure_probability.values
         ends = np.array([share_interval(int(count), runs)[0] for count in late])
         ratio = float((one.steps.max() / one.bound.min()).item())

@@ -68,7 +68,8 @@ SCALES = tuple(10.0**power for power in range(-3, 4))
 GUARDS = tuple(10.0**power for power in range(-8, -3))
 """AdaDelta's eps, a hundredfold either way of the paper's."""
 LEAST, MOST = 1e-6, 1e3
-"""Losses over the start's are counted as at least and at most that: arrived, and diverged."""
+"""Bounds of a loss over the start's: below the first a run has arrived, above the second diverged;
+neither is told further."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +81,9 @@ class Config(Checked):
     hidden: Annotated[int, minimum(1)] = 16
     """Hidden units of the network."""
     dimension: Annotated[int, minimum(2)] = 20
-    """Of the quadratic."""
+    """Dimension of the quadratic."""
     condition_number: Annotated[float, above(1)] = 100.0
-    """Of the quadratic."""
+    """Condition number of the quadratic."""
     steps: Annotated[int, minimum(1)] = 300
     """Steps of every run."""
     rates_a_decade: Annotated[int, minimum(1)] = 4
@@ -92,9 +93,9 @@ class Config(Checked):
     share: Annotated[float, between(LEAST, 1)] = 0.1
     """Loss over that of the start at which a run counts as trained."""
     seeds: Annotated[int, minimum(2)] = 5
-    """Starts, and axes of the quadratic."""
+    """How many starts, each with axes of its own for the quadratic."""
     trials: Annotated[int, minimum(1)] = 3
-    """Further ones, on which rates are chosen."""
+    """How many further starts, on which rates are chosen."""
     seed: Seed = 0
     """Seed of all keys."""
 
@@ -123,13 +124,13 @@ def _quadratic(config: Config, keys: jax.Array):
 
 
 def _network(config: Config, keys: jax.Array):
-    """Return the objective and its starts, pairs of nothing and weights."""
+    """Return what `_quadratic` does: the objective and its starts, pairs of None and weights."""
     network = full_batch("digits", config.images, (config.hidden,), loss="cross-entropy")
     return lambda _, weights: network.fun(weights), (None, jax.vmap(network.init)(keys))
 
 
 def _final_losses(make: Callable, fun: Callable, steps: int):
-    """Return the function from a rule's constant, factor of the loss and starts to final losses."""
+    """Return a function from a rule's rate or eps, factors of the loss and starts to losses."""
 
     def one(constant, scale, given, start):
         rule = make(constant)
@@ -204,7 +205,7 @@ def decades(losses: xr.DataArray, most: xr.DataArray | float) -> xr.DataArray:
     ends = good.values
     best = losses.transpose(..., "rate").values.argmin(axis=-1)[..., None]
     place = np.arange(rates.size)
-    # The first that is above on either side of the best rate.
+    # On either side of the best rate, the first whose loss is above the number.
     right = np.where(~ends & (place >= best), place, rates.size).min(axis=-1)
     left = np.where(~ends & (place <= best), place, -1).max(axis=-1)
     width = spacing * np.maximum(right - left - 1, 0)

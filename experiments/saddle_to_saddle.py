@@ -63,15 +63,15 @@ from .lab.fields import Checked, Seed, above, minimum
 from .lab.progress import track
 
 VALUE_TOLERANCE = 1e-8
-"""Of a value that is to be one in closed form, over the largest."""
+"""Error of a value against its closed form, over the largest value."""
 RANK_TOLERANCE = 1e-3
 """Singular values of a product below this are zero."""
 JUMP_TOLERANCE = 0.05
-"""Of the steps by which a smaller start is later."""
+"""Error of the steps by which a smaller start is later."""
 LIMIT_TOLERANCE = 0.15
-"""Of what holds in the limit of small starts alone."""
+"""Error of what holds only in the limit of small starts."""
 UNIT_TOLERANCE = 1e-3
-"""Of the loss of a plateau that is to be that of a network of fewer units."""
+"""Error of a plateau's loss against that of a network with fewer units."""
 TANH_RATE, TANH_SEARCH = 0.1, 20_000
 """Rate of the tanh network, and steps of a search from its path."""
 SYMMETRIES: Callable[[Any], Any] = saddle.change_of_basis_null_space
@@ -84,7 +84,7 @@ class Config(Checked):
     """The networks, their starts, and how long they train."""
 
     singular_values: tuple[Annotated[float, above(0)], ...] = (4.0, 2.0, 1.0)
-    """Of the matrix to learn, descending; each layer has as many rows and columns."""
+    """Singular values of the matrix to learn, descending; layers have as many rows and columns."""
     depths: tuple[Annotated[int, minimum(2)], ...] = (2, 3)
     """Numbers of layers."""
     two_layer_scales: tuple[Annotated[float, above(0)], ...] = (1e-3, 1e-6)
@@ -92,7 +92,7 @@ class Config(Checked):
     deep_scales: tuple[Annotated[float, above(0)], ...] = (0.05, 0.0125)
     """Scales of the start of three layers or more, descending."""
     learning_rate: Annotated[float, above(0)] = 0.02
-    """Of gradient descent."""
+    """Learning rate of gradient descent on linear networks."""
     two_layer_steps: Annotated[int, minimum(1)] = 2000
     """Steps of two layers."""
     deep_steps: Annotated[int, minimum(1)] = 20_000
@@ -102,9 +102,9 @@ class Config(Checked):
     tanh_scale: Annotated[float, above(0)] = 1e-5
     """Scale of the start of the tanh network."""
     tanh_hidden: Annotated[int, minimum(2)] = 3
-    """Its hidden units."""
+    """Hidden units of the tanh network."""
     tanh_steps: Annotated[int, minimum(1)] = 2000
-    """Its steps, of rate 0.1."""
+    """Steps of the tanh network, of rate 0.1."""
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Config(Checked):
 
 def _train(config: Config, depth: int, scale: float) -> xr.Dataset:
     """Train one network, and find the saddles that it passes."""
-    # The network and its start, which but for the scale is the same at every scale.
+    # The network and its start.
     problem_key, start_key = jax.random.split(jax.random.key(config.seed))
     size = len(config.singular_values)
     problem = problems.linear_network(

@@ -81,9 +81,9 @@ class Config(Checked):
     runs: Annotated[int, minimum(6)] = 100
     """Runs of every rule from every saddle."""
     batch_size: Annotated[int, minimum(1)] = 2
-    """Examples of a stochastic gradient, of eight."""
+    """Examples in a batch, of the eight that there are."""
     learning_rate: Annotated[float, above(0)] = 0.02
-    """Of all rules."""
+    """Learning rate of all rules."""
     steps: Annotated[int, minimum(1)] = 1500
     """Steps of every run."""
     reference: Annotated[float, above(0)] = 0.1
@@ -283,7 +283,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             measured=float((dataset.weakest / dataset.total.where(dataset.total > 0, 1)).max()),
         )
     )
-    # Two singular values learned, none to lose: what is left is to learn the others.
+    # At {2} and {3} one hidden unit has no weights: it must get some for the rest to be learned.
     lame = [name for name in ("{2}", "{3}") if name in names]
     stuck = (dataset.end.sel(rule=WITHOUT, saddle=lame) > 0.1).sum().item()
     free = (dataset.end.sel(rule=ISOTROPIC, saddle=lame) > 0.1).sum().item()

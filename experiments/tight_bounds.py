@@ -56,9 +56,9 @@ class Config(Checked):
     """Functions that attain the bounds."""
 
     condition_number: Annotated[float, above(20)] = 100.0
-    """Of the quadratic."""
+    """Condition number of the quadratic."""
     dimension: Annotated[int, minimum(2)] = 10
-    """Of the quadratic."""
+    """Dimension of the quadratic."""
     steps: Annotated[int, minimum(2)] = 300
     """Steps on the quadratic."""
     lengths: tuple[Annotated[int, minimum(1)], ...] = (1, 3, 10, 30, 100, 300)
@@ -195,7 +195,8 @@ def run(config: Config) -> xr.Dataset:
             for j, beta in enumerate(config.smoothnesses):
                 cells = max(round((GAP * beta / epsilon**2 - 1 / 2) * 4 / 3), 1)
                 gap = (cells * 3 / 4 + 1 / 2) * epsilon**2 / beta
-                # At the points of the grid the slope is epsilon up to rounding: not yet less.
+                # At the points of the grid the slope is epsilon but for rounding, which is not to
+                # count as less.
                 wanted = (1 - 1e-6) * epsilon
                 steps[i, j] = _steps_until(sawtooth, wanted, 1 / beta, beta, epsilon, cells)
                 bounds[i, j] = theory.stationarity_iterations(

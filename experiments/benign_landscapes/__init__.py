@@ -59,7 +59,7 @@ __all__ = ["Config", "claims", "plot", "run"]
 SOURCE = "Ge et al. 2015, Theorem 6"
 ARRIVED = 0.01
 ROUNDING = 1e-9
-# Of a figure: what diverges leaves it.
+# Upper end of the figure's axis; runs that diverge leave it.
 HIGHEST = 100.0
 
 
@@ -260,7 +260,7 @@ def _draw(axes: Axes, part: xr.Dataset) -> None:
     ):
         for one in draws:
             heights = one.point_height.where(which(one), drop=True)
-            # A line without points that is not clipped is everywhere, to the layout.
+            # An empty line that is not clipped would count as infinitely large in the layout.
             if heights.size:
                 places = np.full(heights.size, edge)
                 axes.plot(places, heights, marker, color=colour, ms=5, clip_on=False)

@@ -15,12 +15,14 @@ from ..lab import resumable
 from ._config import Config
 from ._families import Family
 
+# A run has left once it has fallen by this share of the way from its start to the minimum.
 LEFT = 0.01
 RANDOM, SADDLE, PLAIN = "noise, random start", "noise, from a saddle", "no noise, from a saddle"
 QUANTILES = 0.0, 0.5, 1.0
 LANES = 256
 # So many of the runs with noise are followed to the minima where they end, the highest.
 ENDS = 16
+# Points nearer than this, relative to their size and but for symmetries, are one.
 SAME = 1e-4
 
 

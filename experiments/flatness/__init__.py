@@ -329,7 +329,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     for k, name in enumerate(MEASURES):
         values = dataset[f"rescaled {name}"]
         relative = (values / values.isel(factor=0)).values
-        # Two of them lie on each other.
+        # Two of the measures do not change: dashes show both lines.
         style = {"color": ("C0", "C1", "0.2")[k], "linestyle": ("-", "-", "--")[k]}
         scaled.plot(dataset.factor, relative, linewidth=0.7, **style)
         scaled.plot([], [], label=name, **style)

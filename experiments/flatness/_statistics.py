@@ -65,7 +65,7 @@ def correlation_within(runs: xr.Dataset, name: str) -> float:
 def ratio(one: xr.DataArray, other: xr.DataArray) -> Interval:
     """Return the geometric mean of a ratio over seeds, each the mean over rates, and its interval.
 
-    Pairs of which a run did not arrive are left out.
+    A pair is left out if one of its runs did not come to the target loss.
     """
     logarithm = xr.DataArray(np.log(one) - np.log(other))
     if "rate" in logarithm.dims:

@@ -25,7 +25,7 @@ class Arm(NamedTuple):
     """A way to train.
 
     Attributes:
-        share: a of the module's formula.
+        share: a of the formula in the experiment's docstring.
         radius: r of it.
         decay: Weight decay.
         large: Whether batches are large.
@@ -115,7 +115,7 @@ def direction(grad: Callable[[Any], Any], weights: Any, share: Any, radius: Any)
 
 
 def trainer(config: Config, net: Network, size: int) -> Callable[..., Any]:
-    """Return a function from a rate, arms' numbers and keys to the runs' ends.
+    """Return a function from a rate, arms' share, radius and decay, and keys to the runs' ends.
 
     Args:
         config: Of the experiment.
@@ -143,7 +143,7 @@ def trainer(config: Config, net: Network, size: int) -> Callable[..., Any]:
             own = jax.random.fold_in(of_order, steps)
             weights = one_step(weights, own, train, rate, *numbers)
             loss = net.loss(*train, weights)
-            # What is no number goes on until its time is over.
+            # A NaN counts as infinite: such a run goes on until its time is over.
             return weights, steps + 1, jnp.where(jnp.isfinite(loss), loss, jnp.inf)
 
         start = net.init(of_start)
@@ -219,6 +219,7 @@ def trained(config: Config, keys: jax.Array) -> xr.Dataset:
             found = train(jnp.asarray(rate), numbers, keys)
             for k, name in enumerate(names):
                 ends[name, number] = jax.tree.map(lambda leaf, k=k: leaf[k], found)
+    # All ends in one batch, by arm, rate and seed, however they were trained.
     order = [(name, number) for name in ARMS for number in range(len(config.rates))]
     weights, steps, loss = jax.tree.map(
         lambda *leaves: jnp.concatenate(leaves), *(ends[place] for place in order)

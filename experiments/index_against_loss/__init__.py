@@ -87,7 +87,7 @@ def run(config: Config) -> xr.Dataset:
     # Regular points alone, with the family of starts that found each.
     regular = np.asarray(census.point.nullity) == 0
     runs = np.asarray(census.runs.point)
-    # A point belongs to the last family that found it: to the constructed one only if it must.
+    # Which families of starts found each point; the last, with units at zero, is constructed.
     found_by = [[np.any(family[runs == i] == f) for f in range(4)] for i in range(len(regular))]
     return xr.Dataset(
         {

@@ -48,25 +48,28 @@ def starting_points(
     paths = max(count // 6, 1)
     few = jax.tree.map(lambda leaf: leaf[:paths], drawn)
 
+    # Along training: where each path first falls to values that are evenly spaced.
     plain, values, _ = descend(fun, few, LEARNING_RATE, config.steps)
     values = np.asarray(values)
     levels = np.linspace(values[:, 0], values[:, -1], count // paths, axis=1)
-    # Values fall along a path of small steps: the first at or below each level.
+    # With small steps values fall along a path, so that the first one below a level is near it.
     step = np.argmax(values[:, None] <= levels[..., None], axis=-1)
     path = np.repeat(np.arange(paths)[:, None], step.shape[1], axis=1)
     along = jax.tree.map(lambda leaf: leaf[path.ravel(), step.ravel()], plain)
 
+    # Slow places: from small weights paths pass near saddles, where the gradient is small.
     small = _scaled(few, jnp.full(paths, 0.03))
     slow, _, norms = descend(fun, small, LEARNING_RATE, config.steps)
     path, step = slow_places(np.asarray(norms), most=count)
     slow = jax.tree.map(lambda leaf: leaf[path, step], slow)
 
-    # 0, 1, ..., hidden - 1 units alive, and again.
+    # Units at zero: 0, 1, ..., hidden - 1 of them are used, and again; descent leaves the rest so.
     alive = np.arange(config.hidden) < (np.arange(count) % config.hidden)[:, None]
     crippled = without_units(drawn, jnp.asarray(alive, float))
     ends = descend(fun, crippled, LEARNING_RATE, config.steps, every=config.steps)[0]
     ends = jax.tree.map(lambda leaf: leaf[:, 0], ends)
 
+    # Every index in turn is wanted; where units are at zero, that which they give the saddle.
     families = (_scaled(drawn, scales), along, slow, ends)
     sizes = [jax.tree.leaves(family)[0].shape[0] for family in families]
     starts = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *families)

@@ -213,7 +213,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _network_claims(dataset: xr.Dataset) -> list[Claim]:
     """What is claimed of batch normalization's gradient and of ELU."""
     error, jump = dataset.batch_norm_error, dataset.elu_jump
-    # Of standard normal data both means, with the factor and without, have variance 1/m.
+    # For standard normal data the means of the products with the factor (z - mu), the paper's, and
+    # without it, the lecture's, are independent and have variance 1/m each.
     expected = np.sqrt(2 / dataset.batch_size)
     gap = dataset.threshold - np.expm1(dataset.threshold)
     return [

@@ -16,9 +16,12 @@ LEARNING_RATE = 0.02
 
 
 def chain_time(depth: int, delta: float) -> float:
-    """Return how long gradient flow takes from `w = delta` until half the loss is gone."""
+    """Return how long gradient flow on a chain takes until half the loss is gone.
+
+    A chain is a network of width 1; all its weights are w, and start at delta.
+    """
     end = (1 - math.sqrt(0.5)) ** (1 / depth)
-    # In ln w, lest the integrand be a spike.
+    # Integrated over u = ln w: over w the integrand is a spike at the start.
     time, _ = integrate.quad(
         lambda u: math.exp((2 - depth) * u) / (1 - math.exp(depth * u)),
         math.log(delta),
@@ -39,7 +42,7 @@ def network_times(depth: int, deltas: np.ndarray, keys: jax.Array) -> np.ndarray
     """Measure times for weights of width 2, `delta` times the same random ones for each delta.
 
     Returns:
-        Shape `(deltas, keys)`; infinite where it took longer than five chains.
+        Shape `(deltas, keys)`; infinite where it took five times as long as the chain.
     """
     network = problems.linear_network([1.0, 0.4], widths=(2,) * (depth + 1))
     directions = jax.vmap(network.init)(keys)

@@ -37,7 +37,7 @@ class Points(NamedTuple):
         order: Of the derivatives that decided.
         min_eigenvalue: Of the Hessian.
         value: Of the loss.
-        hidden_rank: Rank of `W_(N-1) ... W_2`; of full rank is the empty product at N = 2.
+        hidden_rank: Rank of `W_(N-1) ... W_2`; at N = 2 this product is empty, and of full rank.
         origin: 1 if it is W = 0, else 0.
     """
 

@@ -78,7 +78,7 @@ def _directions(name: str, key: jax.Array, params):
 
 
 def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -> xr.Dataset:
-    """Train the networks of one kind and cut their loss."""
+    """Train the networks of one kind and take slices of their loss."""
 
     def build(key):
         return MLP(
@@ -87,11 +87,11 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
             rngs=nnx.Rngs(key),
         )
 
-    # The loss over all images, and over the few that are cut.
+    # The loss over all images, and that over the few images whose slices are taken.
     images = train.images.reshape(len(train.labels), -1)
     batch = kind != KINDS[0]
     with warnings.catch_warnings():
-        # That the loss is no mean over examples with batch statistics is meant so here.
+        # With batch statistics the loss is no mean over examples, which is intended here.
         warnings.simplefilter("ignore", UserWarning)
         problem = problems.empirical_loss(build, images, train.labels, train=batch)
     whole = _of_data(problem)
@@ -140,7 +140,8 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
 
 
 def _path_in_planes(config: Config, fun, paths, flat: np.ndarray, keys: jax.Array) -> dict:
-    """Cut through the first network along random and principal directions; project the paths."""
+    """Planes through the first network, random and principal, and the paths projected."""
+    # How much of a path's squared distances to its end two directions hold, principal and random.
     shares, random_shares = [], []
     rng = np.random.default_rng(config.seed)
     for path in flat:
@@ -151,6 +152,7 @@ def _path_in_planes(config: Config, fun, paths, flat: np.ndarray, keys: jax.Arra
         ):  # fmt: skip
             seen = landscape.project(path, path[-1], directions)
             kept.append(np.sum(np.asarray(seen.coordinates) ** 2) / squares)
+    # The surface around the first network's end, in both planes, and its path in the second.
     end = jax.tree.map(lambda leaf: leaf[0, -1], paths)
     steps = jnp.linspace(-1, 1, config.points)
     pair = [landscape.random_direction(key, end) for key in keys[:2]]

@@ -1,6 +1,6 @@
 """The five methods that Wilson et al. compare, as functions of a learning rate.
 
-Heavy ball has momentum 0.9, RMSProp forgets by 0.99, and all accumulators start at 0.
+Heavy ball has momentum 0.9, RMSProp's average decays by 0.99, and all accumulators start at 0.
 """
 
 import functools

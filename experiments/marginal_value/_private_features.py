@@ -55,7 +55,7 @@ def _train(method, level, max_steps, rates, sizes, train, test):
     def one(size, rate):
         optimizer = METHODS[method](rate)
 
-        # Example i has the feature i alone: these columns' product with X is size * private.
+        # Example i has private feature i alone: their part of the outputs is size * weights[1].
         def loss(weights):
             outputs = images @ weights[0] + size * weights[1]
             return training.cross_entropy(outputs, labels).mean()
@@ -64,7 +64,7 @@ def _train(method, level, max_steps, rates, sizes, train, test):
             weights, opt_state, _, count = carry
             value, gradient = jax.value_and_grad(loss)(weights)
             updates, opt_state = optimizer.update(gradient, opt_state, weights)
-            # The loss is that before the step: at the level nothing moves any more.
+            # The value is that before the step: once it is at the level, the weights stay.
             moved = optax.apply_updates(weights, updates)
             weights = jax.tree.map(lambda a, b: jnp.where(value > level, a, b), moved, weights)
             return weights, opt_state, value, count + 1

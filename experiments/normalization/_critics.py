@@ -67,7 +67,7 @@ def slope_error(outputs, _labels) -> jax.Array:
 
 
 def _pairs(images: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Return images, noise of the same mean and variance in each pixel, and a share of each."""
+    """Return images, noise with each pixel's mean and variance, and shares to mix the two by."""
     real = images.reshape(len(images), -1)
     noise = generator.normal(size=real.shape).astype(np.float32)
     fake = real.mean(axis=0) + real.std(axis=0) * noise
@@ -92,7 +92,7 @@ def _build_critic(name: str, config: Config, images: np.ndarray, dtype, key) -> 
 
 
 def _others_share(critic, params, state, images) -> jax.Array:
-    """Return the share of the outputs' squared derivatives that is by other examples."""
+    """Return the share of the outputs' squared derivatives that is in other examples' inputs."""
 
     def outputs(x):
         return critic.network(params, state, x, train=True)[0][:, 0]

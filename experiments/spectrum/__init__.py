@@ -50,7 +50,7 @@ def run(config: Config) -> xr.Dataset:
     """Train both kinds of networks and measure their Hessians on the way."""
     key = jax.random.key(config.seed)
     with warnings.catch_warnings():
-        # That batch statistics couple the examples is meant so: the batch is the whole data set.
+        # Batch statistics couple the examples, as intended: the batch is the whole data set.
         warnings.simplefilter("ignore", UserWarning)
         found = [measure(config, kind, key) for kind in progress.track(KINDS, "networks")]
     dataset = xr.concat(found, xr.DataArray(list(KINDS), dims="kind", name="kind"))

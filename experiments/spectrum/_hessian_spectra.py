@@ -28,7 +28,7 @@ def squared_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 def problem_of(config: Config, kind: str) -> problems.Problem:
     """The loss of a network of this kind on the digits."""
     train = data.load("digits").standardized().train
-    # Halved, or the sharpness starts above the edges of most rates.
+    # Halved: else the sharpness starts above the edge of stability, 2 / rate, of most rates.
     pixels = train.images[: config.images].reshape(config.images, -1) / 2
 
     def build(key):
@@ -92,7 +92,7 @@ def measure(config: Config, kind: str, key: jax.Array) -> xr.Dataset:
     points = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), paths)
     sharpness, _ = _eigenvalues(problem.fun, points, key)
 
-    # The spectra are those of the smallest rate, whose path is nearest to the gradient flow.
+    # Spectra are taken on the path of the smallest rate, which is nearest to the gradient flow.
     when = np.array([0, 1, config.records])
     looked = jax.tree.map(lambda leaf: leaf[:: len(rates), when], paths)
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), looked)

@@ -164,7 +164,7 @@ def _mean_claim(row: xr.Dataset, known: _safran_shamir.Row, k: int, extra: int) 
     parts, holds = [], True
     for name, expected in (("min_eigenvalue", known.min_eigenvalue), ("value", known.value)):
         sample = _local(row, name)
-        # Our spread stands for both samples'.
+        # The published spread is unknown: ours is taken for both samples.
         spread = float(np.std(sample))
         bound = STANDARD_ERRORS * spread * (1 / sample.size + 1 / known.bad) ** 0.5 + ROUNDING
         mean = float(np.mean(sample))

@@ -26,10 +26,13 @@ GLOBAL_BELOW = 1e-3
 GRADIENT_TOLERANCE = 1e-9 / (2 * np.pi)
 """The authors stop where 2 pi times the gradient of each neuron is at most 1e-9."""
 LEARNING_RATE = 0.1
+# Newton's method may take over below this gradient norm, for so many steps, and more from what is
+# left at the end; what it finds farther away than its reach is not where the run would have ended.
 NEWTON_BELOW = 1e-4
 NEWTON_STEPS = 5
 NEWTON_STEPS_TO_SADDLE = 20
 NEWTON_REACH = 0.1
+# Steps of all runs between looks at who has ended, and how many runs share a call of Newton's.
 CHUNK = 200
 POLISHED_TOGETHER = 8
 
