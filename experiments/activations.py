@@ -53,7 +53,7 @@ class Config(Checked):
     hidden_layers: Annotated[int, minimum(1)] = 5
     """Hidden layers."""
     width: Annotated[int, minimum(1)] = 64
-    """Units of each."""
+    """Units of each hidden layer."""
     learning_rates: tuple[Annotated[float, above(0)], ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Grid of learning rates of SGD with momentum 0.9."""
     epochs: Annotated[int, minimum(1)] = 30

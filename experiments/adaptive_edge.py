@@ -112,7 +112,7 @@ class Config(Checked):
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
     """Data set."""
     images: Annotated[int, minimum(1)] = 300
-    """How many of its images, all in every step."""
+    """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (32, 32)
     """Widths of the hidden tanh layers."""
     steps: Annotated[int, minimum(8)] = 1500

@@ -68,7 +68,7 @@ class Config(Checked):
     returns: Annotated[int, minimum(1)] = 64
     """Runs of gradient descent, from perturbations of the largest size."""
     steps: Annotated[int, minimum(1)] = 20_000
-    """Steps of each, of 2/3 over the largest eigenvalue."""
+    """Steps of each run of gradient descent, of rate 2/3 over the largest eigenvalue."""
     starts: Annotated[int, minimum(1)] = 40
     """Random starts of BFGS."""
     seed: Seed = 0

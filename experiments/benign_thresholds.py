@@ -186,7 +186,7 @@ class Config(Checked):
     families: tuple[Annotated[str, one_of(FAMILIES)], ...] = tuple(FAMILIES)
     """Names of the problems."""
     every: Annotated[int, minimum(1)] = 1
-    """Of each problem's amounts the first is tried, and then every n-th."""
+    """Which of each problem's amounts are tried: the first, and then every n-th."""
     draws: Annotated[int, minimum(1)] = 12
     """Draws of each problem at each amount."""
     runs: Annotated[int, minimum(1)] = 20

@@ -64,7 +64,7 @@ class Config(Checked):
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
     """Data set."""
     images: Annotated[int, minimum(20)] = 400
-    """How many of its images, all in every step."""
+    """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(10)], ...] = (64, 64, 64)
     """Widths of the hidden ReLU layers."""
     rate: Annotated[float, above(0)] = 0.05

@@ -54,7 +54,7 @@ class Config(Checked):
     trials: Annotated[int, minimum(1)] = 5
     """Number of other networks, on whose paths beta is measured."""
     margin: Annotated[float, above(0)] = 1.5
-    """beta over the largest curvature found on these."""
+    """beta over the largest curvature found on the paths of these other networks."""
     control: Annotated[float, above(0)] = 16.0
     """Factor by which the control underestimates beta."""
     seed: Seed = 0

@@ -66,7 +66,7 @@ def square(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 DECAY = 0.9
-"""Of both forms of momentum, and Adam's first moment."""
+"""Decay of both forms of momentum, and of Adam's first moment."""
 GAIN = 0.5
 """Factor of Xavier's standard deviation at the start, so that it is flatter than the thresholds."""
 ROUNDING = 1e-6
@@ -151,7 +151,7 @@ class Config(Checked):
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
     """Data set."""
     images: Annotated[int, minimum(1)] = 500
-    """How many of its images, all in every step."""
+    """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (32, 32)
     """Widths of the hidden tanh layers."""
     steps: Annotated[int, minimum(1)] = 4000

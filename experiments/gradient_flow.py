@@ -56,7 +56,7 @@ class Config(Checked):
     layers: Annotated[int, minimum(1)] = 20
     """Hidden layers."""
     width: Annotated[int, minimum(1)] = 256
-    """Units of each."""
+    """Units of each hidden layer."""
     examples: Annotated[int, minimum(1)] = 100
     """Images."""
     seed: Seed = 0

@@ -23,7 +23,7 @@ from jaxopt_course._platforms import is_for_cpu
 _FEW_IN = 16
 """On an accelerator, if at most one member in so many asks, these are gathered."""
 _BYTES_AT_ONCE = 2**30
-"""Of the largest array that is computed for all members at once on an accelerator."""
+"""Bytes of the largest array that may be computed for all members at once on an accelerator."""
 
 
 def update_where(

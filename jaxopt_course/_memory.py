@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxopt_course._checks import is_traced
 
 _TIMES = 3
-"""Of a basis, what a computation with it needs at most: the basis, the next one, and a product."""
+"""Memory that is needed at most, over that of a basis: itself, the next one, and a product."""
 _NEGLIGIBLE = 2**28
-"""Bytes that are there."""
+"""Bytes that are taken to be free: what needs no more is not checked."""
 
 
 def check_rows(rows: int, vector: jax.Array, cure: str) -> None:

@@ -28,7 +28,7 @@ class Config(Checked):
     runs: Annotated[int, minimum(1)] = 1000
     """Random starts, and as many at saddles."""
     searches: Annotated[int, minimum(1)] = 200
-    """Random starts of the search for stationary points, from each of which are two."""
+    """Random starts of searches for stationary points, two from each."""
     steps: Annotated[int, minimum(1)] = 1000
     """Steps with noise."""
     stay_steps: Annotated[int, minimum(1)] = 5000

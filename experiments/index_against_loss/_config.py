@@ -11,11 +11,11 @@ class Config(Checked):
     """The network, and where searches start."""
 
     inputs: Annotated[int, between(1, 64)] = 6
-    """Principal components."""
+    """Inputs of the network: principal components of the images."""
     hidden: Annotated[int, minimum(1)] = 4
     """Hidden units."""
     classes: Annotated[int, between(2, 10)] = 5
-    """The digits below this number."""
+    """Only the digits below this number are used."""
     images: Annotated[int, minimum(1)] = 100
     """Examples."""
     weight_decay: Annotated[float, minimum(0)] = 1e-3

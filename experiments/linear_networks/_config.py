@@ -23,7 +23,7 @@ class Config(Checked):
     times: tuple[Annotated[float, above(0)], ...] = (20.0, 60.0, 180.0)
     """Escape times of chains that the distances from W = 0 are chosen for, at depth 3 and more."""
     log_times: tuple[Annotated[float, above(0)], ...] = (4.0, 8.0, 12.0)
-    """The same at depth 2."""
+    """Escape times of chains that the distances from W = 0 are chosen for, at depth 2."""
     seed: Seed = 0
 
     @classmethod

@@ -15,9 +15,9 @@ class Config(Checked):
     layers: Annotated[int, minimum(1)] = 6
     """Hidden ReLU layers."""
     width: Annotated[int, minimum(1)] = 24
-    """Their width."""
+    """Units of each hidden layer."""
     learning_rate: Annotated[float, above(0)] = 0.03
-    """Of stochastic gradient descent with momentum 0.9."""
+    """Learning rate of stochastic gradient descent with momentum 0.9."""
     epochs: Annotated[int, minimum(1)] = 15
     """Epochs of training."""
     batch_size: Annotated[int, minimum(1)] = 100
@@ -29,11 +29,11 @@ class Config(Checked):
     points: Annotated[int, minimum(5)] = 41
     """Points on a line, and on each side of a plane."""
     hidden: Annotated[int, minimum(1)] = 3
-    """Units of the network with the saddle."""
+    """Hidden units of the small network whose saddle is passed."""
     saddle_paths: Annotated[int, minimum(1)] = 2
     """Paths of gradient descent that may pass a saddle."""
     saddle_steps: Annotated[int, minimum(1)] = 2000
-    """Their steps."""
+    """Steps of each of these paths."""
     seed: Seed = 0
 
     def __post_init__(self) -> None:

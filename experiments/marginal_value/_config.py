@@ -15,19 +15,19 @@ class Config(Checked):
     example_seeds: Annotated[int, minimum(2)] = 5
     """Draws of the separable example."""
     example_size: Annotated[int, minimum(1)] = 100
-    """Its training examples."""
+    """Training examples of the separable example."""
     example_steps: Annotated[int, minimum(1)] = 5000
-    """Steps of every method on it."""
+    """Steps of every method on the separable example."""
     bridge_seeds: Annotated[int, minimum(2)] = 10
     """Divisions of the digits, the same for all methods and sizes."""
     bridge_examples: Annotated[int, minimum(1)] = 300
-    """Training examples of each; all others are for the test."""
+    """Training examples of each division of the digits; all others are for the test."""
     bridge_sizes: tuple[Annotated[float, minimum(0)], ...] = (0.0, 1.0, 3.0)
     """Sizes of the private features, increasing."""
     bridge_level: Annotated[float, above(0)] = 0.01
     """Training loss at which the methods are compared."""
     bridge_steps: Annotated[int, minimum(1)] = 800
-    """Most full-batch steps until then."""
+    """Most full-batch steps until the methods are compared."""
     dataset: Annotated[str, one_of(data.NAMES)] = "digits"
     """Data of Figure 1, as `experiments.lab.data.load` takes it."""
     data_folder: Annotated[str, a_folder()] | None = None

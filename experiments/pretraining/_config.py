@@ -22,9 +22,9 @@ class Config(Checked):
     epochs: Annotated[int, minimum(1)] = 20
     """Epochs of pre-training, by SGD with momentum 0.9."""
     learning_rate: Annotated[float, above(0)] = 0.05
-    """Its learning rate."""
+    """Learning rate of pre-training."""
     batch_size: Annotated[int, minimum(1)] = 50
-    """Its examples a step."""
+    """Examples in a step of pre-training."""
     labels: tuple[Annotated[int, minimum(1)], ...] = (1, 3, 10, 30)
     """Labels of each class in fine-tuning; increasing."""
     learning_rates: tuple[Annotated[float, above(0)], ...] = (0.01, 0.03, 0.1)

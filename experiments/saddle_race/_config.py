@@ -20,13 +20,13 @@ class Config(Checked):
     starts: Annotated[int, minimum(1)] = 32
     """Starts at, and as many near, the saddle of every problem."""
     tuning_starts: Annotated[int, minimum(1)] = 4
-    """Starts at and near each, for each value of the hyperparameter."""
+    """Starts at and near each saddle that try each value of the hyperparameter."""
     scales: tuple[Annotated[float, above(0)], ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Values of the hyperparameter to choose from."""
     distance: Annotated[float, above(0)] = 1e-3
     """Distance of the near starts from the saddle."""
     budget: Annotated[int, minimum(1)] = 2000
-    """Gradient evaluations."""
+    """Gradient evaluations that a run may take."""
     seed: Seed = 0
 
     @classmethod

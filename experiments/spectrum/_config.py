@@ -19,7 +19,7 @@ class Config(Checked):
     rates: tuple[Annotated[float, above(0)], ...] = (0.1, 0.2)
     """Learning rates without batch normalization."""
     normalized_rates: tuple[Annotated[float, above(0)], ...] = (0.2, 0.4)
-    """As many with it, larger ones, since it makes the Hessian smaller."""
+    """As many with batch normalization: larger ones, since it makes the Hessian smaller."""
     steps: Annotated[int, minimum(1)] = 2000
     """Steps of gradient descent."""
     records: Annotated[int, minimum(1)] = 20
@@ -27,7 +27,7 @@ class Config(Checked):
     outliers: Annotated[int, minimum(1)] = 20
     """Largest eigenvalues among which outliers are looked for."""
     lanczos_steps: Annotated[int, minimum(1)] = 60
-    """Of each probe of the density."""
+    """Lanczos steps for each random vector of the density."""
     probes: Annotated[int, minimum(1)] = 4
     """Random vectors of the density."""
     seed: Seed = 0

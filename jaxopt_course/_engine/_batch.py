@@ -33,9 +33,9 @@ from jaxopt_course._equations import digest_of
 from jaxopt_course._tracing import settings
 
 _FORMAT = 3
-"""Of checkpoints; they are continued by the same only."""
+"""Format of checkpoints: only the same format continues one."""
 _MOST_BYTES = 2**28
-"""Of results held in memory before they go to disk."""
+"""Bytes of results that are held in memory before they go to disk."""
 _WORTH_KEEPING = 1.0
 """Seconds of work whose end is worth a checkpoint, which takes some tenths of a second."""
 

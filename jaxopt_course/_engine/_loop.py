@@ -25,7 +25,7 @@ _WAITING = 16
 """Lanes are refilled when more than one in this many is without a run."""
 
 _QUEUE_BYTES = 2**25
-"""Of starts; where more would lie in a queue, it holds as many runs as there are lanes."""
+"""Bytes of starts in a queue; if they would be more, it holds as many runs as there are lanes."""
 
 
 class Program(Protocol):

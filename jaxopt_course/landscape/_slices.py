@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Objective = Callable[[Any], jax.Array]
 
 _BYTES_AT_ONCE = 2**28
-"""Of the largest array of the objective, times the points that are evaluated at once."""
+"""Bytes of the objective's largest array, times the points that are evaluated at once."""
 _MOST_AT_ONCE = 64
 """Points at once: beyond, nothing is gained."""
 _POINTS_OF_LINE, _POINTS_OF_PLANE = 51, 25

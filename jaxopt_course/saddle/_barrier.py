@@ -53,8 +53,8 @@ from jaxopt_course.transforms._leaves import global_norm
 _FIRST_PRODUCTS = 10
 """Power iterations at every image before the first step."""
 _FARTHEST = 0.1
-"""Of the distance of neighbours, how far an image may go in one step: what the step moves it along
-the path, spreading moves it back, and that cuts corners by the square."""
+"""How far an image may go in one step, over the distance of its neighbours. What a step moves it
+along the path, spreading the images out again moves it back, which cuts corners by the square."""
 
 
 @flax.struct.dataclass

@@ -46,7 +46,7 @@ _EIGENVALUE_BLOCK = 16
 _FEW = 16
 """So many parameters leave a step's fixed cost noticeable with 512 lanes."""
 _QUICK_BYTES = 2**23
-"""Of the largest array in a step that takes microseconds."""
+"""Bytes of the largest array in a step that takes microseconds."""
 _COPIES = 8
 """Arrays of the parameters' size that a step has to do with: these, gradients, state, noise, and
 most of them before and after."""
