@@ -78,7 +78,7 @@ class Config(Checked):
     pairs: Annotated[int, minimum(2)] = 8
     """Pairs of seeds at each width."""
     path_pairs: Annotated[int, minimum(2)] = 5
-    """How many of these pairs, the first, paths are searched between."""
+    """Pairs of seeds, the first of those of a width, between which paths are searched."""
     inputs: Annotated[int, minimum(2)] = 6
     """Inputs of the network: principal components of the images."""
     classes: Annotated[int, minimum(2)] = 5

@@ -44,7 +44,7 @@ class Config(Checked):
     networks: Annotated[int, minimum(1)] = 5
     """Number of networks, each from its own start."""
     examples: Annotated[int, minimum(1)] = 500
-    """Number of digits."""
+    """Number of digits that are trained on."""
     hidden: Annotated[int, minimum(1)] = 16
     """Hidden units."""
     steps: Annotated[int, minimum(1)] = 2000
@@ -54,7 +54,7 @@ class Config(Checked):
     trials: Annotated[int, minimum(1)] = 5
     """Number of other networks, on whose paths beta is measured."""
     margin: Annotated[float, above(0)] = 1.5
-    """beta over the largest curvature found on the paths of these other networks."""
+    """beta over the largest curvature found on those other networks' paths."""
     control: Annotated[float, above(0)] = 16.0
     """Factor by which the control underestimates beta."""
     seed: Seed = 0

@@ -69,9 +69,9 @@ class Config(Checked):
     learning_rate: Annotated[float, above(0)] = 0.1
     """Rate eta of the run with weight decay."""
     momentum: Annotated[float, between(0, 1)] = 0.9
-    """gamma."""
+    """Momentum gamma."""
     weight_decay: Annotated[float, minimum(0)] = 5e-3
-    """lambda."""
+    """Weight decay lambda."""
     seed: Seed = 0
     """Seed of all keys."""
 

@@ -58,7 +58,7 @@ class Config(Checked):
     width: Annotated[int, minimum(1)] = 256
     """Units of each hidden layer."""
     examples: Annotated[int, minimum(1)] = 100
-    """Images."""
+    """Images that gradients are taken at."""
     seed: Seed = 0
     """Seed of all keys."""
 

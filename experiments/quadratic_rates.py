@@ -79,7 +79,7 @@ class Config(Checked):
     time_constants: Annotated[float, above(0)] = 12.0
     """Length of a gradient descent run in units of 1/|ln rho|."""
     momentum_time_constants: Annotated[float, above(0)] = 300.0
-    """Length of a run with momentum in these units; it is longer as the slope is bent by 1/t."""
+    """Length of a run with momentum in these units, 1/|ln rho|: longer, as 1/t bends the slope."""
     records: Annotated[int, minimum(2)] = 200
     """Points recorded of every run."""
 

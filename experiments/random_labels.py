@@ -54,7 +54,7 @@ class Config(Checked):
     decay: Annotated[float, above(0)] = 1.0
     """Factor on the learning rate after every epoch."""
     epochs: Annotated[int, minimum(1)] = 120
-    """Most epochs."""
+    """Most epochs of training."""
     batch_size: Annotated[int, minimum(1)] = 50
     """Examples a step."""
     seed: Seed = 0

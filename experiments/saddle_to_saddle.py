@@ -94,9 +94,9 @@ class Config(Checked):
     learning_rate: Annotated[float, above(0)] = 0.02
     """Learning rate of gradient descent on linear networks."""
     two_layer_steps: Annotated[int, minimum(1)] = 2000
-    """Steps of two layers."""
+    """Steps of networks of two layers."""
     deep_steps: Annotated[int, minimum(1)] = 20_000
-    """Steps of three layers or more."""
+    """Steps of networks of three layers or more."""
     observations: Annotated[int, minimum(2)] = 500
     """How often each run is observed."""
     tanh_scale: Annotated[float, above(0)] = 1e-5

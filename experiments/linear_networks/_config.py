@@ -11,7 +11,7 @@ class Config(Checked):
     """Depths, and how many starts."""
 
     depths: tuple[Annotated[int, minimum(2)], ...] = (2, 3, 4)
-    """Numbers of matrices."""
+    """Numbers of layers, each of which is a matrix."""
     runs: Annotated[int, minimum(1)] = 1000
     """Random starts of gradient descent at each depth."""
     searches: Annotated[int, minimum(1)] = 100
