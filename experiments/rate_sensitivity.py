@@ -364,6 +364,8 @@ def plot(dataset: xr.Dataset) -> Figure:
         )
         over_scales.set(xlabel="factor of the loss", title="over the loss's scale, rates kept")
         over_guards.set(xlabel="eps", title="AdaDelta over eps")
+        # One legend for the row, beside it: the rules' curves leave no room.
+        over_rates.get_legend().remove()
         over_guards.legend(
             *over_rates.get_legend_handles_labels(),
             title=f"rates within a factor {dataset.attrs['factor']:g} of the best",

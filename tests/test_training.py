@@ -395,6 +395,16 @@ def test_mistakes_are_named():
         fit(data=(inputs, labels[:-1]))
     with pytest.raises(ValueError, match="train must have the 3 runs as leading axis, got 96"):
         fit(data=(inputs, inputs), data_axis=0)
+    with pytest.raises(TypeError, match="train must have integers as labels for the loss cross_en"):
+        fit(data=(inputs, labels.astype(float)))
+    with pytest.raises(ValueError, match=r"one axis more for the classes, .* metrics=\{\} leaves"):
+        fit(data=(inputs, inputs), loss=lambda outputs, labels: jnp.mean(outputs - labels, -1))
+    for build, said in (
+        (plain_network(keys()[0]), "from a key to a network, got a network, .*MLP"),
+        (lambda key: jnp.ones(3), "build must return an nnx.Module, .*, got "),
+    ):
+        with pytest.raises(TypeError, match=said):
+            training.fit(build, ADAM, (inputs, labels), three, **OPTIONS)
 
 
 def test_labels_that_number_no_output_are_named():

@@ -291,7 +291,8 @@ def _show(how: commands.Show, console: Console, package: str) -> int:
         if how.preset in refused:
             raise refused[how.preset]
         if how.preset not in stored:
-            there = f"stored: {', '.join(stored)}" if stored else "nothing is stored"
+            names = ", ".join(stored)
+            there = f"stored, for --preset: {names}" if stored else "nothing is stored"
             raise UsageError(
                 f"{experiment.name} has no result {how.preset!r} in {how.out} ({there}); make it "
                 f"with: {registry.command(package)} run {experiment.name} --preset {how.preset}"

@@ -24,10 +24,10 @@ def check_about(
                     raise ValueError(
                         f"checkpoint {folder} is of another {name}: it has "
                         f"{found.get(entry, 'nothing')} at {entry}, "
-                        f"not {value.get(entry, 'nothing')}"
+                        f"not {value.get(entry, 'nothing')}; take another folder, or delete this"
                     )
         elif found != value:
             raise ValueError(
                 f"checkpoint {folder} is of a {what} with {name} = {stored.get(name)}, "
-                f"this one has {value}"
+                f"this one has {value}; take another folder, or delete this"
             )

@@ -225,11 +225,18 @@ def directions_of(
     if not found or count not in (None, len(found)):
         raise TypeError(
             f"{name} must be {'' if count is None else f'{count} '}pytrees like {center_name}, "
-            f"or one with a leading axis of them, got {jax.tree.structure(directions)}"
+            f"or one with a leading axis of them, got {_said_of(directions, found)}"
         )
     for direction in found:
         _check_direction(name, direction, center_name, center)
     return found
+
+
+def _said_of(directions: Any, found: tuple[Any, ...]) -> str:
+    """Return, for an error, what was given instead of directions."""
+    if hasattr(directions, "directions"):
+        return f"{type(directions).__name__}, whose .directions they are"
+    return f"{len(found)} of them" if found else type(directions).__name__
 
 
 def _check_point(name: str, point: Any) -> None:

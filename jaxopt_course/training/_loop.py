@@ -86,7 +86,7 @@ def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     if outputs.shape[:-1] != labels.shape or not outputs.shape or not outputs.shape[-1]:
         raise ValueError(
             f"outputs must have the shape of labels, {labels.shape}, and one axis more for the "
-            f"classes, got {outputs.shape}"
+            f"classes, got {outputs.shape}; metrics={{}} leaves the accuracy out"
         )
     return (outputs.argmax(-1) == labels).astype(jnp.float32)
 
@@ -303,6 +303,10 @@ def fit(
 
 def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, optimizer: Any) -> None:
     """Raise TypeError unless everything that is to be called can be."""
+    if isinstance(build, nnx.Module):
+        raise TypeError(
+            f"build must be a function from a key to a network, got a network, {type(build)}"
+        )
     check_callable(build=build, loss=loss)
     check_callable(augment=augment, eval_params=eval_params, optional=True)
     check_rule(optimizer)
@@ -334,6 +338,11 @@ def _check_labels(plan: Plan, network: Network, sets: Sets) -> None:
     classes = jax.tree.leaves(outputs)[0].shape[-1]
     named = {"train": sets.train} | {f"evaluation[{n!r}]": s for n, s in sets.evaluation.items()}
     for name, (_, labels) in named.items():
+        if hasattr(labels, "dtype") and not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise TypeError(
+                f"{name} must have integers as labels for the loss cross_entropy, got "
+                f"{labels.dtype}; to fit numbers give loss=, one value an example, and metrics={{}}"
+            )
         if not isinstance(labels, jax.Array) or is_traced(labels) or not labels.size:
             continue
         lowest, highest = int(labels.min()), int(labels.max())

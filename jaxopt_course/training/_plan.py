@@ -94,6 +94,11 @@ def trace_start(plan: Plan, keys: jax.Array, hyperparams: dict[str, jax.Array]) 
 
     def start(key: jax.Array, hyperparams: dict[str, Any]) -> Any:
         built = plan.build(stream(key, "model"))
+        if not isinstance(built, nnx.Module) and not (isinstance(built, tuple) and len(built) == 3):
+            raise TypeError(
+                "build must return an nnx.Module, or what it computes, its parameters and its "
+                f"state, got {type(built).__name__}"
+            )
         view = functional_view(built) if isinstance(built, nnx.Module) else FunctionalView(*built)
         found.append(view.apply)
         opt_state = plan.transformation(key).init(view.params)
