@@ -129,7 +129,7 @@ def test_what_is_no_slice_is_refused():
         landscape.line(fun, x, x, direction=x)
     with pytest.raises(TypeError, match="directions must be 2 pytrees like center"):
         landscape.plane(fun, x, jnp.ones((3, 2)))
-    with pytest.raises(TypeError, match="got EigenDirections, whose .directions they are"):
+    with pytest.raises(TypeError, match=r"got EigenDirections, whose \.directions they are"):
         landscape.plane(fun, x, landscape.EigenDirections((x, x), x, x))
     with pytest.raises(ValueError, match="directions must have the shape"):
         landscape.plane(fun, x, (x, jnp.ones(3)))
