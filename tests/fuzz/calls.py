@@ -9,6 +9,7 @@ import dataclasses
 import decimal
 import enum
 import fractions
+import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
@@ -313,7 +314,12 @@ def _census():
     return saddle.Census(jnp.ones((1, 2)), None, point, ones, *[None] * 4)
 
 
-_FIELDS = len(dataclasses.fields(saddle.SpectralDensity))
+@functools.cache
+def _density():
+    key = jax.random.key(0)
+    return saddle.spectral_density(bowl, jnp.ones(3), num_steps=2, num_probes=2, key=key)
+
+
 ARGUMENTS: dict[str, Kind] = {
     # Rules.
     "learning_rate": non_negative(schedule=True),
@@ -570,7 +576,7 @@ ARGUMENTS: dict[str, Kind] = {
          (HALF, 1), (True, True), object()),
         drawn_from(text, whole, negative, exact, array, thing, flag),
     ),
-    "spectral_density": instances(lambda: saddle.SpectralDensity(*[None] * _FIELDS)),
+    "spectral_density": instances(_density),
     "eigenpairs": instances(lambda: None),
 }  # fmt: skip
 
