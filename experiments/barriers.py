@@ -51,7 +51,7 @@ from jaxopt_course import landscape, nn, problems, saddle, transforms
 
 from .lab import data
 from .lab.claims import Claim, at_most
-from .lab.fields import Checked, Seed, above, minimum
+from .lab.fields import Checked, Seed, above, check_ascending, minimum
 from .lab.progress import track
 from .lab.statistics import mean_interval, share_interval, show_mean, show_share
 
@@ -104,8 +104,7 @@ class Config(Checked):
     def __post_init__(self) -> None:
         """Check the order of the widths, and the pairs."""
         super().__post_init__()
-        if len(self.widths) < 2 or list(self.widths) != sorted(set(self.widths)):
-            raise ValueError(f"widths must be two or more, ascending, got {self.widths}")
+        check_ascending(widths=self.widths)
         if self.path_pairs > self.pairs:
             raise ValueError(f"path_pairs must be at most {self.pairs}, got {self.path_pairs}")
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated
 
-from ..lab.fields import Checked, Seed, above, minimum, one_of
+from ..lab.fields import Checked, Seed, above, check_ascending, minimum, one_of
 from ..lab.full_batch import IMAGES
 
 
@@ -44,8 +44,7 @@ class Config(Checked):
             )
         if self.batch > self.images // 2:
             raise ValueError(f"batch must be at most images // 2, got {self.batch}, {self.images}")
-        if len(self.rates) < 2 or list(self.rates) != sorted(set(self.rates)):
-            raise ValueError(f"rates must be two or more, ascending, got {self.rates}")
+        check_ascending(rates=self.rates)
 
     @classmethod
     def quick(cls) -> "Config":

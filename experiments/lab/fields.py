@@ -97,6 +97,13 @@ def check(config: Any) -> None:
         _check(field.name, getattr(config, field.name), hints[field.name])
 
 
+def check_ascending(**fields: tuple[float, ...]) -> None:
+    """Raise ValueError unless every field holds two values or more, each above the one before."""
+    for name, values in fields.items():
+        if len(values) < 2 or list(values) != sorted(set(values)):
+            raise ValueError(f"{name} must be two or more, ascending, got {values}")
+
+
 def ranges(hint: Any) -> list[Range]:
     """Return every range that an annotation has, those of elements included."""
     own = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)]

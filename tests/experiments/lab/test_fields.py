@@ -10,6 +10,7 @@ from experiments.lab.fields import (
     above,
     between,
     check,
+    check_ascending,
     is_bounded,
     minimum,
     number,
@@ -65,3 +66,10 @@ def test_unbounded_annotations_are_found():
     for hint in (int, tuple[int, ...], Annotated[int, "text"], str | None):
         assert not is_bounded(hint)
     assert [rule.text for rule in ranges(Annotated[int, minimum(1)] | None)] == ["at least 1"]
+
+
+@pytest.mark.parametrize("values", [(), (1,), (2, 1), (1, 1), (1, 3, 2)])
+def test_what_does_not_ascend_is_refused_by_name(values):
+    check_ascending(widths=(1, 2, 4), rates=(0.1, 0.2))
+    with pytest.raises(ValueError, match="rates must be two or more, ascending, got"):
+        check_ascending(widths=(1, 2), rates=values)
