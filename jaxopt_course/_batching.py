@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_batching import custom_vmap
 
 from jaxopt_course import _loops
@@ -108,13 +109,18 @@ def _guard(fun: Callable[..., Any], block: int, cheap: bool) -> Callable[..., An
     return guarded
 
 
-def lane_axis(tree: Any) -> int:
-    """Return where the batch axis of arrays (batched in front) is best kept for arithmetic.
+def lane_axis(tree: Any, *, batched: bool = True) -> int:
+    """Return where the batch axis of arrays is best kept for arithmetic.
 
     Over scalars and short vectors, arithmetic is fast only if it is vectorised over the members of
     the batch, which must then be the last axis; matrices are better left whole.
+
+    Args:
+        tree: Arrays, or what has their shapes.
+        batched: Whether they have the batch axis, in front, or are those of one member.
     """
-    return -1 if all(jnp.ndim(leaf) <= 2 for leaf in jax.tree.leaves(tree)) else 0
+    most = 2 if batched else 1
+    return -1 if all(np.ndim(leaf) <= most for leaf in jax.tree.leaves(tree)) else 0
 
 
 def _map_blocks(

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from jaxopt_course import _observe
-from jaxopt_course._batching import update_where
+from jaxopt_course._batching import lane_axis, update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._loop import RUNNING, key_layout
 from jaxopt_course._equations import digest_of, fingerprint
@@ -117,7 +117,7 @@ def default_lanes(runs: int, params: Any, device: jax.Device) -> int:
     enough within themselves. An accelerator wants all of them at once, as long as the lanes lie in
     the memory next to its arithmetic; beyond that a step takes as long as its arrays take to pass.
     """
-    vectors, leaves = axis_of_lanes(params) == -1, jax.tree.leaves(params)
+    vectors, leaves = lane_axis(params, batched=False) == -1, jax.tree.leaves(params)
     if device.platform == "cpu":
         few = sum(math.prod(leaf.shape) for leaf in leaves) <= _FEW
         least, most = (8, 2048 if few else 512) if vectors else (1, 8)
@@ -129,11 +129,6 @@ def default_lanes(runs: int, params: Any, device: jax.Device) -> int:
         least, wanted = (64 if vectors and most >= 64 else 1), 2 * runs - 1
     power = 2 ** max(wanted.bit_length() - 1, 0)
     return min(max(power, least), most)
-
-
-def axis_of_lanes(params: Any) -> int:
-    """The axis of the lanes in their arrays: the last one where runs have no matrices, else 0."""
-    return -1 if all(len(leaf.shape) <= 1 for leaf in jax.tree.leaves(params)) else 0
 
 
 class Rule(NamedTuple):
@@ -385,7 +380,7 @@ def trace_program(
         limits=jax.tree.map(jnp.asarray, limits),
         max_steps=np.int32(max_steps),
         lanes=lanes,
-        axis=axis_of_lanes(start.params),
+        axis=lane_axis(start.params, batched=False),
     )
 
 
