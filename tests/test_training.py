@@ -104,6 +104,10 @@ def test_diverged_runs_stop_and_leave_their_neighbours_bit_for_bit():
             np.testing.assert_array_equal(values[index], calm.history[name][index])
     for values in wild.history.values():
         assert np.isnan(values[1]).all()
+    # Printed, the runs that are left tell how far it came.
+    low, high = sorted(wild.history["loss"][[0, 2], -1])
+    assert str(wild).startswith("3 runs of 4 epochs, 1 diverged\n")
+    assert f"  {low:.4g} to {high:.4g}\n" in str(wild)
 
 
 def test_training_ends_when_every_run_has_diverged():

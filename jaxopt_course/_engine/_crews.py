@@ -24,6 +24,7 @@ import numpy as np
 
 from jaxopt_course._engine._compiled import CompiledLoop, check_that_it_fits
 from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue
+from jaxopt_course._reading import Reading, how_many, readable
 
 Source = Callable[[int, int], Any]
 """From the number of the first run and how many to starts, the runs being the first axis. Behind
@@ -37,6 +38,7 @@ _SECONDS_A_LOOK = 0.05
 """After which a crew that waits looks whether anybody still listens."""
 
 
+@readable
 class Progress(NamedTuple):
     """How far a batch of runs is.
 
@@ -54,6 +56,13 @@ class Progress(NamedTuple):
     useful: float
     steps: float = 0.0
     compiled: bool = False
+
+    def _reading(self) -> Reading:
+        """How many runs have ended."""
+        if not self.compiled:
+            return Reading(f"compiling the program of {how_many(self.runs, 'run')}", [])
+        told = f"{self.ended} of {how_many(self.runs, 'run')} ended"
+        return Reading(f"{told}, after {self.steps:.0f} steps on average", [])
 
 
 @dataclasses.dataclass

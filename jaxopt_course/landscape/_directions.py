@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -39,11 +40,13 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_traced,
 )
+from jaxopt_course._reading import LISTED, Reading, how_many, number, readable, spread
 from jaxopt_course.landscape._slices import Objective, directions_of
 
 FilterAxes = Callable[[str, jax.Array], Sequence[int] | None]
 
 
+@readable
 class EigenDirections(NamedTuple):
     """Two eigenvectors of a Hessian, with the evidence for them.
 
@@ -57,7 +60,20 @@ class EigenDirections(NamedTuple):
     eigenvalues: jax.Array
     residual_norms: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """The two eigenvalues."""
+        if np.ndim(self.eigenvalues) != 1:
+            return None
+        pairs = zip(self.eigenvalues, self.residual_norms, strict=True)
+        rows = [
+            (name, f"eigenvalue {number(value)}, within {float(error):.2g}")
+            for name, (value, error) in zip(("first", "second"), pairs, strict=True)
+        ]
+        rows.append(("more", ".directions, for landscape.plane"))
+        return Reading("two eigenvectors of a Hessian", rows)
 
+
+@readable
 class ThroughPoints(NamedTuple):
     """The plane through three points.
 
@@ -72,7 +88,19 @@ class ThroughPoints(NamedTuple):
     directions: tuple[Any, Any]
     coordinates: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """Where the points are in the plane."""
+        if np.ndim(self.coordinates) != 2:
+            return None
+        rows = [
+            (f"point {i}", f"at {number(first)}, {number(second)}")
+            for i, (first, second) in enumerate(np.asarray(self.coordinates))
+        ]
+        rows.append(("more", ".center and .directions, for landscape.plane"))
+        return Reading("the plane through three points", rows)
 
+
+@readable
 class Projection(NamedTuple):
     """Points as they are seen in a plane, or in the space of some directions.
 
@@ -85,6 +113,19 @@ class Projection(NamedTuple):
 
     coordinates: jax.Array
     share: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """How much of the points the directions show."""
+        if np.ndim(self.coordinates) != 2:
+            return None
+        points, directions = np.shape(self.coordinates)
+        rows = [
+            (f"direction {i}", f"steps {spread(steps)}")
+            for i, steps in enumerate(np.asarray(self.coordinates).T[:LISTED])
+        ]
+        rows.append(("share shown", f"{spread(self.share)} of the squared distance"))
+        seen = how_many(directions, "direction")
+        return Reading(f"{how_many(points, 'point')} as seen along {seen}", rows)
 
 
 def filter_normalized(

@@ -29,6 +29,7 @@ from jaxopt_course._checks import (
     check_real_floating,
 )
 from jaxopt_course._dataset import dataset
+from jaxopt_course._reading import Reading, how_many, number, readable, spread
 from jaxopt_course._tracing import Traced, trace_objective
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _MOST_AT_ONCE = 64
 _POINTS_OF_LINE, _POINTS_OF_PLANE = 51, 25
 
 
+@readable
 class Line(NamedTuple):
     """Values along a line.
 
@@ -53,6 +55,19 @@ class Line(NamedTuple):
 
     steps: jax.Array
     value: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """How high the line is, and where."""
+        if np.ndim(self.value) != 1:
+            return None
+        rows = [
+            ("value", spread(self.value)),
+            *_extremes(self.value, lambda i: f"at step {number(self.steps[i])}"),
+            ("more", ".steps, .value, .to_xarray(); plot.line(it)"),
+        ]
+        low, high = number(np.min(self.steps)), number(np.max(self.steps))
+        points = how_many(np.size(self.value), "point")
+        return Reading(f"an objective along a line, at {points} from {low} to {high}", rows)
 
     def to_xarray(self) -> "xarray.Dataset":
         """The line as a dataset, which needs the extra `xarray`.
@@ -69,6 +84,7 @@ class Line(NamedTuple):
         return _to_dataset(self.value, step=self.steps)
 
 
+@readable
 class Plane(NamedTuple):
     """Values on a plane.
 
@@ -81,6 +97,28 @@ class Plane(NamedTuple):
     rows: jax.Array
     columns: jax.Array
     value: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """How high the plane is, and where."""
+        if np.ndim(self.value) != 2:
+            return None
+        axes = [np.asarray(self.rows), np.asarray(self.columns)]
+
+        def at(i: int) -> str:
+            row, column = np.unravel_index(i, np.shape(self.value))
+            return f"at row {number(axes[0][row])}, column {number(axes[1][column])}"
+
+        rows = [
+            *(
+                (name, f"{axis.size} from {number(axis.min())} to {number(axis.max())}")
+                for name, axis in zip(("rows", "columns"), axes, strict=True)
+            ),
+            ("value", spread(self.value)),
+            *_extremes(np.ravel(self.value), at),
+            ("more", ".rows, .columns, .value, .to_xarray(); plot.plane(it)"),
+        ]
+        points = how_many(np.size(self.value), "point")
+        return Reading(f"an objective on a plane, at {points}", rows)
 
     def to_xarray(self) -> "xarray.Dataset":
         """The plane as a dataset, which needs the extra `xarray`.
@@ -95,6 +133,15 @@ class Plane(NamedTuple):
             ('row', 'column')
         """
         return _to_dataset(self.value, row=self.rows, column=self.columns)
+
+
+def _extremes(values: Any, at: Callable[[int], str]) -> list[tuple[str, str]]:
+    """Return where values are lowest and highest, in words."""
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).any():
+        return []
+    found = (("lowest", np.nanargmin(values)), ("highest", np.nanargmax(values)))
+    return [(name, f"{number(values[i])} {at(int(i))}") for name, i in found]
 
 
 def line(

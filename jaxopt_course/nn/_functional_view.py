@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxopt_course._checks import check_flag
+from jaxopt_course._reading import readable
 from jaxopt_course.nn._arguments import check_module
 
 # What a `__call__` may take, and its value in training.
@@ -87,6 +88,7 @@ class Apply:
         return outputs, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param)))
 
 
+@readable
 class FunctionalView(NamedTuple):
     """A module taken apart: a pure function, its parameters and its state.
 

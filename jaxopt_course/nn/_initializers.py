@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
@@ -33,6 +34,7 @@ from jaxopt_course._checks import (
     check_one_of,
     to_sizes,
 )
+from jaxopt_course._reading import Reading, number, readable
 from jaxopt_course._streams import stream
 from jaxopt_course.nn._activations import Activation, check_activation, gain
 from jaxopt_course.nn._arguments import check_axes, check_module
@@ -219,6 +221,7 @@ def kaiming_normal(
     return _kaiming("normal", activation, mode, in_axis, out_axis, batch_axis)
 
 
+@readable
 class LayerStart(NamedTuple):
     """What `lsuv` made of one layer.
 
@@ -231,6 +234,13 @@ class LayerStart(NamedTuple):
     path: str
     mean: jax.Array
     variance: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """Mean and variance of the layer's outputs."""
+        if np.ndim(self.mean):
+            return None
+        told = f"largest mean {number(self.mean)}, variance {number(self.variance)}"
+        return Reading(f"{self.path or 'the model'}: {told}", [])
 
 
 def lsuv(

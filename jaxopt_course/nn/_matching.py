@@ -39,6 +39,7 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_traced,
 )
+from jaxopt_course._reading import LISTED, Reading, how_many, number, readable
 from jaxopt_course._streams import stream
 from jaxopt_course.nn._arguments import check_module
 from jaxopt_course.nn._functional_view import functional_view
@@ -52,6 +53,7 @@ _BY_UNIT = (BatchNorm, LayerNorm, InstanceNorm, nnx.BatchNorm, nnx.LayerNorm, nn
 _NO_UNITS = (nnx.Dropout,)
 
 
+@readable
 class Matched(NamedTuple):
     """A network with its units in another's order.
 
@@ -67,6 +69,20 @@ class Matched(NamedTuple):
     state: Any
     permutations: dict[str, np.ndarray]
     objective: np.ndarray
+
+    def _reading(self) -> Reading:
+        """How many units changed places, and what that gained."""
+        rows = []
+        for name, order in list(self.permutations.items())[:LISTED]:
+            moved = int(np.sum(np.asarray(order) != np.arange(len(order))))
+            rows.append((name, f"{moved} of {how_many(len(order), 'unit')} moved"))
+        if (left := len(self.permutations) - LISTED) > 0:
+            rows.append(("...", f"{left} more"))
+        first, last = number(self.objective[0]), number(self.objective[-1])
+        sweeps = how_many(len(self.objective) - 1, "sweep")
+        rows.append(("inner products", f"{first} before, {last} after {sweeps}"))
+        layers = how_many(len(self.permutations), "layer")
+        return Reading(f"a network with the units of {layers} in another's order", rows)
 
 
 class _Layer(NamedTuple):

@@ -14,11 +14,13 @@ import numpy as np
 from flax import nnx
 
 from jaxopt_course._checks import check_callable, check_path
+from jaxopt_course._reading import Reading, how_many, readable
 from jaxopt_course.nn._arguments import check_module
 
 Match = str | Callable[[str], str | bool | None] | None
 
 
+@readable
 class Pretrained(NamedTuple):
     """What `from_pretrained` took and what it left.
 
@@ -36,15 +38,17 @@ class Pretrained(NamedTuple):
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     unused: tuple[str, ...]
 
-    def __str__(self) -> str:
-        """Say in a few lines what was taken, with the shapes that did not fit."""
-        lines = [
-            f"{len(self.taken)} leaves taken, {len(self.fresh) + len(self.mismatched)} kept fresh, "
-            f"{len(self.unused)} of the checkpoint unused"
+    def _reading(self) -> Reading:
+        """What was taken, with the shapes that did not fit."""
+        rows = [
+            (path, f"has shape {wanted}, in the checkpoint {found}")
+            for path, (wanted, found) in self.mismatched.items()
         ]
-        for path, (wanted, found) in self.mismatched.items():
-            lines.append(f"  {path} has shape {wanted}, in the checkpoint {found}")
-        return "\n".join(lines)
+        kept = len(self.fresh) + len(self.mismatched)
+        taken = how_many(len(self.taken), "leaf", "leaves")
+        return Reading(
+            f"{taken} taken, {kept} kept fresh, {len(self.unused)} of the checkpoint unused", rows
+        )
 
 
 def from_pretrained(
@@ -79,7 +83,7 @@ def from_pretrained(
         ...     with ocp.StandardCheckpointer() as checkpointer:
         ...         checkpointer.save(f"{folder}/weights", nnx.state(pretrained))
         ...     print(from_pretrained(model, f"{folder}/weights", match="kernel"))
-        1 leaves taken, 1 kept fresh, 1 of the checkpoint unused
+        1 leaf taken, 1 kept fresh, 1 of the checkpoint unused
     """
     import orbax.checkpoint as ocp  # It takes longer to import than all else here.
 

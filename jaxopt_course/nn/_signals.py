@@ -22,14 +22,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.extend.core import get_opaque_trace_state
 
 from jaxopt_course._checks import check_callable, check_flag
+from jaxopt_course._reading import LISTED, Reading, how_many, number, readable
 from jaxopt_course.nn._arguments import check_module
 from jaxopt_course.nn._functional_view import functional_view
 
 
+@readable
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=("outputs", "gradients", "output_sizes", "gradient_sizes"),
@@ -55,6 +58,25 @@ class Signals:
     gradients: tuple[jax.Array, ...]
     output_sizes: jax.Array
     gradient_sizes: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """The sizes of outputs and gradients, module by module."""
+        if np.ndim(self.output_sizes) != 1:
+            return None
+        shown = list(range(len(self.paths)))
+        if len(shown) > 2 * LISTED:
+            shown = [*shown[:LISTED], *shown[-LISTED:]]
+        rows = [
+            (
+                self.paths[i] or "the model",
+                f"output {number(self.output_sizes[i])}, gradient {number(self.gradient_sizes[i])}",
+            )
+            for i in shown
+        ]
+        if len(shown) < len(self.paths):
+            rows.insert(LISTED, ("...", f"{len(self.paths) - len(shown)} more"))
+        modules = how_many(len(self.paths), "module")
+        return Reading(f"root mean squares through {modules}", rows)
 
 
 def signals(

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course import _krylov, saddle
 from jaxopt_course._checks import check_count, check_key, check_positive
 from jaxopt_course._observe import Following, Observable, Sharing
+from jaxopt_course._reading import LISTED, Reading, number, readable
 from jaxopt_course._streams import stream
 
 _MIXED = 0.1
@@ -23,6 +25,7 @@ _SPARE = 9
 """Rows of a basis that begins at known eigenvectors, beyond two for each of them."""
 
 
+@readable
 class Measured(NamedTuple):
     """A number, or several, with how far each can be from the truth.
 
@@ -34,6 +37,15 @@ class Measured(NamedTuple):
 
     value: jax.Array
     error: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """The number with its error, or several."""
+        if np.ndim(self.value) > 1:
+            return None
+        pairs = zip(np.ravel(self.value), np.ravel(self.error), strict=True)
+        told = [f"{number(value)} within {float(error):.2g}" for value, error in pairs]
+        more = f", and {len(told) - LISTED} more" if len(told) > LISTED else ""
+        return Reading(", ".join(told[:LISTED]) + more, [])
 
 
 def sharpness(*, k: int = 1, key: jax.Array | None = None, tolerance: float = 1e-3) -> Observable:

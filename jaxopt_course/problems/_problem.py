@@ -9,11 +9,14 @@ import chex
 import jax
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_arrays, check_one_of, check_positive, check_real_floating
+from jaxopt_course._reading import Reading, kinds_of, listed, number, readable
 
 Kind = Literal["MINIMUM", "MAXIMUM", "STRICT_SADDLE", "NON_STRICT_SADDLE"]
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class KnownPoint:
     """A stationary point known in closed form.
@@ -36,7 +39,16 @@ class KnownPoint:
     nullity: int = 0
     eigenvalues: np.ndarray | None = None
 
+    def _reading(self) -> Reading:
+        """Kind, value and spectrum."""
+        rows = [("value", number(self.value)), ("params", brief(self.params))]
+        if self.eigenvalues is not None:
+            rows.append(("eigenvalues", listed(self.eigenvalues)))
+        kind = self.kind.lower().replace("_", " ")
+        return Reading(f"{kind}, index {self.index}, nullity {self.nullity}", rows)
 
+
+@readable
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """An objective, its starts and what is known of its landscape.
@@ -64,6 +76,21 @@ class Problem:
     smoothness: float | None = None
     hessian_lipschitz: float | None = None
     bounds: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    def _reading(self) -> Reading:
+        """What is known of its landscape."""
+        told = {
+            "minimum value": self.minimum_value,
+            "smoothness": self.smoothness,
+            "Hessian's Lipschitz constant": self.hessian_lipschitz,
+        }
+        rows = [(name, number(value)) for name, value in told.items() if value is not None]
+        known = kinds_of(point.kind for point in self.stationary_points)
+        rows.append(("points known", known or "none"))
+        if self.bounds is not None:
+            rows.append(("window", f"{self.bounds[0]} by {self.bounds[1]}"))
+        rows.append(("more", ".fun(x), .init(key), .stationary_points"))
+        return Reading(f"{self.name}, an objective", rows)
 
 
 def random_start(

@@ -43,10 +43,11 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_traced,
 )
+from jaxopt_course._reading import Reading, number, readable, spread, tally
 from jaxopt_course._tracing import Traced, trace_objective, warn_of_batch_statistics
 from jaxopt_course.saddle._point import Kind, StationaryPoint
 from jaxopt_course.saddle._search import Objective, find
-from jaxopt_course.saddle._search_program import RULES
+from jaxopt_course.saddle._search_program import RULES, Outcome
 from jaxopt_course.saddle._stationary import classify_unchecked
 from jaxopt_course.transforms._leaves import global_norm
 
@@ -57,6 +58,7 @@ _FARTHEST = 0.1
 along the path, spreading the images out again moves it back, which cuts corners by the square."""
 
 
+@readable
 @flax.struct.dataclass
 class Barrier:
     """What lies between two points: a line, a path, and the saddle at the top of it.
@@ -96,6 +98,37 @@ class Barrier:
     distance: jax.Array
     point: StationaryPoint
     outcome: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """The heights of line, path and pass above the higher end."""
+        if np.ndim(self.height):
+            return None
+        first, last = float(self.value[0]), float(self.value[-1])
+        base, top, images = max(first, last), int(self.top), np.size(self.value)
+
+        def above(height: Any) -> str:
+            return f"{number(height)}, {float(height) - base:.4g} above the higher end"
+
+        heading = "no pass found on the way"
+        if bool(self.found):
+            heading = f"a pass {float(self.saddle_value) - base:.4g} above the higher end"
+        elif top in (0, images - 1):
+            heading = "no pass: the path is nowhere above both ends"
+        across = np.asarray(self.normal_gradient)[1:-1]
+        rows = [
+            ("ends", f"{first:.4g} and {last:.4g}"),
+            ("straight line", above(self.line_height)),
+            ("path", f"{above(self.height)}, at image {top} of {images}"),
+            ("gradient across it", spread(across)),
+            ("pass" if bool(self.found) else "its highest image", self.point._heading()),
+        ]
+        if bool(self.found):
+            away = f"{float(self.distance):.3g} from the highest image"
+            rows.append(("value there", f"{number(self.saddle_value)}, {away}"))
+        else:
+            rows.append(("searches from it", tally(self.outcome, Outcome)))
+        rows.append(("more", ".params, .point, .path; .value and .line_value by image"))
+        return Reading(heading, rows)
 
 
 def barrier(

@@ -20,6 +20,7 @@ Pearlmutter (1994), https://doi.org/10.1162/neco.1994.6.1.147; Wu and Simon (200
 https://doi.org/10.1137/S0895479898334605.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
@@ -42,11 +44,13 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted, shown
+from jaxopt_course._reading import Reading, how_many, listed, number, readable, spread
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
 
 
+@readable
 @flax.struct.dataclass
 class Eigenpairs:
     """Extreme eigenpairs of a Hessian; under `vmap` every field has a leading axis.
@@ -76,7 +80,30 @@ class Eigenpairs:
     num_products: jax.Array
     finite: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """The eigenvalues, and how far they are to be trusted."""
+        if np.ndim(self.eigenvalues) != 1:
+            return None
+        found, good = np.size(self.eigenvalues), int(np.sum(np.asarray(self.converged)))
+        trusted = "all converged" if good == found else f"{good} converged"
+        rows = [
+            ("eigenvalues", listed(self.eigenvalues)),
+            ("residual norms", spread(self.residual_norms)),
+        ]
+        if good < found:
+            rows.append(("not converged", listed(self.eigenvalues[~np.asarray(self.converged)])))
+        rows += [
+            ("largest seen", f"{number(self.operator_norm)} in absolute value"),
+            ("rounding", f"signs of values up to {number(self.precision_floor)} mean nothing"),
+            ("products", f"{int(self.num_products)} with the matrix"),
+        ]
+        if not bool(self.finite):
+            rows.append(("not finite", "a product was infinite or NaN"))
+        rows.append(("more", ".eigenvectors, .residual_norms, .converged"))
+        return Reading(f"{how_many(found, 'eigenpair')}, {trusted}", rows)
 
+
+@readable
 class CurvatureProgress(NamedTuple):
     """How far a computation with many Hessian-vector products has come.
 
@@ -90,6 +117,11 @@ class CurvatureProgress(NamedTuple):
     products: int
     at_most: int
     residual: float
+
+    def _reading(self) -> Reading:
+        """How many products there were."""
+        left = "" if math.isnan(self.residual) else f", residual {self.residual:.1e}"
+        return Reading(f"{self.products} of at most {self.at_most} products{left}", [])
 
 
 def reporter(

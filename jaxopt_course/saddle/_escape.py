@@ -45,6 +45,7 @@ from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._engine._recording import Recorder
 from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
+from jaxopt_course._reading import Reading, how_many, in_words, part, readable, spread, tally
 from jaxopt_course._tracing import Traced
 from jaxopt_course.saddle._escape_program import (
     Limits,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@readable
 @flax.struct.dataclass
 class EscapeRecord:
     """What was recorded of every run; once a run has ended its last entry repeats.
@@ -85,7 +87,23 @@ class EscapeRecord:
     min_eigenvalue: jax.Array | None = None
     observed: dict[str, Any] | None = None
 
+    def _reading(self) -> Reading | None:
+        """When entries were taken, and what they hold."""
+        if np.ndim(self.step) != 1 or np.ndim(self.value) != 2:
+            return None
+        rows = [("value", part(self.value)), ("gradient norm", part(self.gradient_norm))]
+        for name in ("min_eigenvalue", "params"):
+            if getattr(self, name) is not None:
+                rows.append((name, part(getattr(self, name))))
+        rows += [(f"observed[{name!r}]", part(one)) for name, one in (self.observed or {}).items()]
+        runs, entries = np.shape(self.value)
+        at = f"at steps {spread(self.step).partition(',')[0]}"
+        return Reading(
+            f"{how_many(entries, 'entry', 'entries')} of {how_many(runs, 'run')}, {at}", rows
+        )
 
+
+@readable
 @flax.struct.dataclass
 class EscapeRuns:
     """Where, when and why every run ended; every leaf has the runs as its leading axis.
@@ -105,6 +123,29 @@ class EscapeRuns:
     steps: jax.Array
     reason: jax.Array
     record: EscapeRecord | None
+
+    def _reading(self) -> Reading | None:
+        """Why the runs ended, after how many steps, and what was recorded."""
+        if np.ndim(self.reason) != 1:
+            return None
+        reasons = np.asarray(self.reason)
+        rows = []
+        for stop in Stop:
+            mine = reasons == stop
+            if mine.any() and not mine.all():
+                rows.append((f"{in_words(stop)}:", f"steps {spread(np.asarray(self.steps)[mine])}"))
+        if not rows:
+            rows = [("steps", spread(self.steps))]
+        rows += [("value", spread(self.value)), ("gradient norm", spread(self.gradient_norm))]
+        if self.record is not None:
+            recorded = ["value", "gradient norm"]
+            for name in ("params", "min_eigenvalue"):
+                recorded += [name] if getattr(self.record, name) is not None else []
+            recorded += self.record.observed or []
+            entries = how_many(np.size(self.record.step), "entry", "entries")
+            rows.append(("recorded", f"{', '.join(recorded)}: {entries} a run"))
+        rows.append(("more", ".counts(), .params, .to_xarray(); plot.escape_times(runs)"))
+        return Reading(f"{how_many(reasons.size, 'run')}: {tally(reasons, Stop) or 'none'}", rows)
 
     def counts(self) -> dict[str, int]:
         """How many runs ended for which reason, by the names of `Stop`, those that occur."""

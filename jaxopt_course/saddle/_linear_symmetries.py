@@ -26,6 +26,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course import _krylov
 from jaxopt_course._checks import (
@@ -34,6 +35,7 @@ from jaxopt_course._checks import (
     check_not_empty,
     check_real_floating,
 )
+from jaxopt_course._reading import Reading, how_many, readable
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace_objective
 from jaxopt_course.saddle._dense import unit_vectors
@@ -50,6 +52,7 @@ _TERMS, _ROUNDINGS = 24, 1000
 Layout = tuple[tuple[str, int, int], ...]
 
 
+@readable
 @flax.struct.dataclass
 class LinearSymmetries:
     """Linear transformations that leave an objective as it is; `symmetries(x)` are its tangents.
@@ -73,6 +76,19 @@ class LinearSymmetries:
     gap: jax.Array
     layout: Layout = flax.struct.field(pytree_node=False)
     whole: bool = flax.struct.field(pytree_node=False)
+
+    def _reading(self) -> Reading | None:
+        """How many there are, and how clearly they are told apart."""
+        if np.ndim(self.count):
+            return None
+        count = int(self.count)
+        rows = [
+            ("zero", f"up to {float(self.residual):.2g} of the largest singular value"),
+            ("not zero", f"from {float(self.gap):.2g} on"),
+            ("more", "called with x: the tangents there, the null_space of classify and find"),
+        ]
+        found = how_many(count, "independent tangent") if count else "no tangent"
+        return Reading(f"linear symmetries: {found} at a random point", rows)
 
     def __call__(self, x: chex.ArrayTree) -> chex.ArrayTree:
         """Return orthonormal tangents at x, as `null_space` of `saddle.classify` takes them.

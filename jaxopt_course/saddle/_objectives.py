@@ -30,8 +30,10 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxopt_course._checks import check_count
+from jaxopt_course._reading import readable
 
 
+@readable
 @flax.struct.dataclass
 class MeanOverBatches:
     """An objective `params -> scalar` over a data set; made by `mean_over_batches`.
@@ -51,6 +53,7 @@ class MeanOverBatches:
         return _mean(self.loss, self.data, self.batch_size, params, remember=False)
 
 
+@readable
 @flax.struct.dataclass
 class GaussNewton:
     """The objective `loss(model(params))` with its Gauss-Newton matrix for curvature.

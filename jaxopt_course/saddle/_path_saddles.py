@@ -30,12 +30,15 @@ from jaxopt_course._checks import (
     check_real_floating,
     is_traced,
 )
+from jaxopt_course._reading import LISTED, Reading, how_many, in_words, number, readable
 from jaxopt_course._tracing import Traced, trace_objective
 from jaxopt_course.saddle._point import StationaryPoint
 from jaxopt_course.saddle._search import Objective, find
+from jaxopt_course.saddle._search_program import Outcome
 from jaxopt_course.transforms._leaves import global_norm
 
 
+@readable
 @flax.struct.dataclass
 class SlowPlaces:
     """Where a path is slow, in its order; every leaf has the places as its leading axis.
@@ -58,7 +61,22 @@ class SlowPlaces:
     distance: jax.Array
     point: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """How slow the path is at each place, and how the search from there ended."""
+        if np.ndim(self.step) != 1:
+            return None
+        rows = [
+            (
+                f"step {int(self.step[i])}",
+                f"value {number(self.value[i])}, gradient norm {number(self.gradient_norm[i])}, "
+                f"{in_words(Outcome(int(self.outcome[i])))} after {number(self.distance[i])}",
+            )
+            for i in range(min(np.size(self.step), LISTED))
+        ]
+        return Reading(f"{how_many(np.size(self.step), 'slow place')} of a path", rows)
 
+
+@readable
 @flax.struct.dataclass
 class PathSaddles:
     """Stationary points that a path passes, in its order; the points are the leading axis.
@@ -81,6 +99,27 @@ class PathSaddles:
     step: jax.Array
     distance: jax.Array
     places: SlowPlaces
+
+    def _reading(self) -> Reading | None:
+        """The points by step, with kind, value and distance."""
+        if np.ndim(self.step) != 1:
+            return None
+        number_of = np.size(self.step)
+        points = [jax.tree.map(lambda leaf, i=i: leaf[i], self.point) for i in range(number_of)]
+        rows = [
+            (
+                f"step {int(self.step[i])}",
+                f"{points[i]._heading()}, value {number(self.value[i])}, "
+                f"{number(self.distance[i])} away",
+            )
+            for i in range(min(number_of, LISTED))
+        ]
+        if number_of > LISTED:
+            rows.append(("...", f"{number_of - LISTED} more"))
+        rows.append(("more", ".params, .point; .places for the slow places that led there"))
+        places = how_many(np.size(self.places.step), "slow place")
+        found = how_many(number_of, "stationary point")
+        return Reading(f"{found} passed, from {places}", rows)
 
 
 def path_saddles(

@@ -1,7 +1,6 @@
 """What is said of a point: its kind, the curvature behind that, and what was tried beyond it."""
 
 import enum
-import html
 from typing import Any
 
 import chex
@@ -9,8 +8,7 @@ import flax.struct
 import jax
 import numpy as np
 
-# Points of a batch that are printed one by one; of more, the kinds are counted.
-_LISTED = 10
+from jaxopt_course._reading import LISTED, Reading, how_many, in_words, number, readable, tally
 
 
 class Kind(enum.IntEnum):
@@ -35,6 +33,7 @@ class Kind(enum.IntEnum):
     """The Hessian is semidefinite and singular, and nothing else has decided."""
 
 
+@readable
 @flax.struct.dataclass
 class Evidence:
     """What was tried beyond the Hessian, and what came of it.
@@ -71,7 +70,29 @@ class Evidence:
     descent_point: Any
     base: Any
 
+    def _reading(self) -> Reading | None:
+        """What decided, and by how much the value falls."""
+        if np.ndim(self.order):
+            return None
+        order = int(self.order)
+        if bool(self.flat):
+            heading = "flat: the value is constant, up to rounding, in all directions tried"
+        elif not order:
+            heading = "undecided: no derivative up to the fourth tells, nor do the spheres"
+        else:
+            heading = f"decided by derivatives of order {order}{' or higher' * (order > 4)}"
+        rows = [
+            ("third order", f"smallest coefficient {number(self.cubic_minimum)}"),
+            (
+                "fourth order",
+                f"coefficients {number(self.quartic_minimum)} to {number(self.quartic_maximum)}",
+            ),
+            ("descent", "none found" if not self.descent else f"{number(self.descent)}"),
+        ]
+        return Reading(heading, rows)
 
+
+@readable
 @flax.struct.dataclass
 class DerivativeCheck:
     """Derivatives at a point, compared with differences along a few directions through it.
@@ -96,8 +117,18 @@ class DerivativeCheck:
     hessian_difference: jax.Array
     where: Any
 
-    def _verdict(self) -> str:
+    def _reading(self) -> Reading | None:
         """The comparison in words."""
+        if np.ndim(self.gradient_agrees):
+            return None
+        rows = [
+            ("gradient", f"differs by at most {number(self.gradient_difference)}"),
+            ("Hessian", f"differs by at most {number(self.hessian_difference)}"),
+        ]
+        return Reading(self._verdict(), rows)
+
+    def _verdict(self) -> str:
+        """The comparison in one sentence."""
         parts = []
         if not bool(self.gradient_agrees):
             parts.append(
@@ -118,6 +149,7 @@ class DerivativeCheck:
         return " and ".join(parts) if parts else "agree with differences"
 
 
+@readable
 @flax.struct.dataclass
 class StationaryPoint:
     """A classified point; under `vmap` every field has a leading axis.
@@ -203,42 +235,20 @@ class StationaryPoint:
         names = np.vectorize(lambda kind: Kind(kind).name, otypes=[object])
         return names(np.asarray(self.kind)).tolist()
 
-    def __str__(self) -> str:
-        """The point in a few lines: kind, gradient, smallest eigenvalue and its certificate."""
-        if isinstance(self.kind, jax.core.Tracer):
-            return repr(self)
+    def _reading(self) -> Reading | None:
+        """Kind, gradient, smallest eigenvalue and its certificate; of a batch, the kinds."""
         batch = np.shape(self.kind)
         if not batch:
-            heading, rows = self._described()
-            width = max(len(label) for label, _ in rows)
-            return "\n".join([heading, *(f"  {label:<{width}}  {text}" for label, text in rows)])
-        number = int(np.prod(batch))
-        kinds, counts = np.unique(np.asarray(self.kind), return_counts=True)
-        lines = [
-            f"{number} points: "
-            + ", ".join(
-                f"{count} {_in_words(kind)}" for kind, count in zip(kinds, counts, strict=True)
-            )
-        ]
-        if len(batch) == 1 and number <= _LISTED:
-            for i in range(number):
+            return self._described()
+        points = int(np.prod(batch))
+        rows = []
+        if len(batch) == 1 and points <= LISTED:
+            for i in range(points):
                 one = jax.tree.map(lambda leaf, i=i: leaf[i], self)
-                lines.append(
-                    f"  {i}: {one._heading()}, smallest eigenvalue {float(one.min_eigenvalue):.4g}"
-                )
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the lines of `print` as a table."""
-        if isinstance(self.kind, jax.core.Tracer) or np.shape(self.kind):
-            return f"<pre>{html.escape(str(self))}</pre>"
-        heading, rows = self._described()
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for label, text in rows
-        )
-        return f"<table><caption><b>{html.escape(heading)}</b></caption>{cells}</table>"
+                lowest = number(one.min_eigenvalue)
+                rows.append((f"{i}:", f"{one._heading()}, smallest eigenvalue {lowest}"))
+        kinds = tally(self.kind, Kind) or "none"
+        return Reading(f"{how_many(points, 'point')}: {kinds}", rows)
 
     def _heading(self) -> str:
         """The kind in words, with index and nullity of the Hessian."""
@@ -246,10 +256,10 @@ class StationaryPoint:
         index = f"index {int(self.index)}"
         if float(self.failure_probability) > 0 and int(self.index) == seen:
             index += " or more"
-        return f"{_in_words(self.kind)}, {index}, nullity {int(self.nullity)}"
+        return f"{in_words(Kind(int(self.kind)))}, {index}, nullity {int(self.nullity)}"
 
-    def _described(self) -> tuple[str, list[tuple[str, str]]]:
-        """A heading, and labels with what stands beside them, for text and for tables."""
+    def _described(self) -> Reading:
+        """One point in words."""
         lowest, error = float(self.min_eigenvalue), float(self.min_eigenvalue_error)
         bound, chance = float(self.min_eigenvalue_bound), float(self.failure_probability)
         certificate = f"at least {bound:.4g}"
@@ -284,8 +294,4 @@ class StationaryPoint:
             rows.append(("derivatives", self.check._verdict()))
         if not bool(self.finite):
             rows.append(("not finite", "the gradient or an eigenvalue is infinite or NaN"))
-        return self._heading(), rows
-
-
-def _in_words(kind: Any) -> str:
-    return Kind(int(kind)).name.lower().replace("_", " ")
+        return Reading(self._heading(), rows)

@@ -50,6 +50,7 @@ from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._progress import shown
+from jaxopt_course._reading import Reading, how_many, readable, spread, tally
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
 from jaxopt_course.saddle._linear_symmetries import LinearSymmetries, detect
 from jaxopt_course.saddle._point import Kind, StationaryPoint
@@ -68,6 +69,7 @@ from jaxopt_course.saddle._stationary import classify_unchecked
 Objective = Callable[[Any], jax.Array]
 
 
+@readable
 @flax.struct.dataclass
 class SearchRuns:
     """Where and how every run ended; every leaf has the runs as its leading axis.
@@ -96,7 +98,22 @@ class SearchRuns:
     outcome: jax.Array
     point: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """How the runs ended, and after how many steps."""
+        if np.ndim(self.outcome) != 1:
+            return None
+        arrived = np.asarray(self.outcome) == Outcome.STATIONARY
+        rows = [
+            ("steps", spread(self.steps)),
+            ("gradient norm", spread(self.gradient_norm)),
+        ]
+        if arrived.any():
+            rows.append(("value where stationary", spread(np.asarray(self.value)[arrived])))
+        ended = tally(self.outcome, Outcome)
+        return Reading(f"{how_many(arrived.size, 'search', 'searches')}: {ended}", rows)
 
+
+@readable
 @flax.struct.dataclass
 class Census:
     """Distinct stationary points, by index, then by value.
@@ -125,6 +142,30 @@ class Census:
     num_points: jax.Array
     num_left_over: jax.Array
     runs: SearchRuns
+
+    def _reading(self) -> Reading | None:
+        """The points by kind, and how the runs ended."""
+        if np.ndim(self.count) != 1:
+            return None
+        count, kinds = np.asarray(self.count), np.asarray(self.point.kind)
+        points, searches = int(self.num_points), np.size(self.runs.outcome)
+        rows = []
+        for kind in Kind:
+            mine = (kinds == kind) & (count > 0)
+            if not mine.any():
+                continue
+            label = tally(kinds[mine], Kind)
+            reached = f"reached by {how_many(int(count[mine].sum()), 'search', 'searches')}"
+            indices = np.unique(np.asarray(self.point.index)[mine])
+            several = f"index {spread(indices)}, " if kind == Kind.STRICT_SADDLE else ""
+            value = spread(np.asarray(self.value)[mine])
+            rows.append((label, f"{several}value {value}, {reached}"))
+        rows.append(("searches", tally(self.runs.outcome, Outcome)))
+        if left := int(self.num_left_over):
+            rows.append(("not listed", f"ends of {left} searches beyond max_points"))
+        rows.append(("more", ".params, .value, .point.name, .point.index, .count; .runs"))
+        found = how_many(points, "stationary point")
+        return Reading(f"{found} from {how_many(searches, 'search', 'searches')}", rows)
 
 
 @preemption.watched_with("checkpoint")

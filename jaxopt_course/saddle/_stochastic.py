@@ -40,6 +40,7 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course import _krylov, _loops
 from jaxopt_course._checks import (
@@ -53,12 +54,14 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted, shown
+from jaxopt_course._reading import LISTED, Reading, how_many, number, part, readable, spread
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, curvature_operator, reporter
 
 Operator = Callable[[jax.Array], jax.Array]
 
 
+@readable
 @flax.struct.dataclass
 class Estimate:
     """A random estimate; under `vmap` every field has a leading axis.
@@ -75,6 +78,27 @@ class Estimate:
     standard_error: chex.ArrayTree
     num_products: jax.Array
     finite: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """The estimate with its standard error."""
+        if np.ndim(self.num_products):
+            return None
+        products = how_many(int(self.num_products), "product")
+        rows = [] if bool(self.finite) else [("not finite", "a product was infinite or NaN")]
+        leaves = jax.tree.leaves(self.value)
+        if len(leaves) == 1 and np.ndim(leaves[0]) == 0:
+            (error,) = jax.tree.leaves(self.standard_error)
+            told = f"{number(leaves[0])} with a standard error of {float(error):.2g}"
+            return Reading(f"{told}, from {products}", rows)
+        several = len(leaves) > 1
+        for (path, leaf), error in zip(
+            jax.tree.leaves_with_path(self.value)[:LISTED],
+            jax.tree.leaves(self.standard_error),
+            strict=False,
+        ):
+            label = f"value{jax.tree_util.keystr(path)}" if several else "value"
+            rows += [(label, part(leaf)), ("  its error", spread(error))]
+        return Reading(f"estimates from {products}", rows)
 
 
 @shown("products")
@@ -187,6 +211,7 @@ def diagonal(
     return Estimate(unravel(exact + mean), unravel(error), jnp.asarray(num_probes), finite)
 
 
+@readable
 @flax.struct.dataclass
 class SpectralDensity:
     """Quadrature rules for the spectrum, one a probe; under `vmap` every field has a leading axis.
@@ -203,6 +228,26 @@ class SpectralDensity:
     weights: jax.Array
     num_products: jax.Array
     finite: jax.Array
+
+    def _reading(self) -> Reading | None:
+        """Where the spectrum lies, its mean and the share below zero."""
+        if np.ndim(self.nodes) != 2:
+            return None
+        mean, below = self.moments(1), self.cumulative(jnp.zeros(1))
+        value, error = (np.asarray(one)[1] for one in (mean.value, mean.standard_error))
+        share, apart = (np.asarray(one)[0] for one in (below.value, below.standard_error))
+        probes, steps = np.shape(self.nodes)
+        rows = [
+            ("between", f"{number(jnp.min(self.nodes))} and {number(jnp.max(self.nodes))}"),
+            ("mean", f"{value:.4g} with a standard error of {error:.2g}"),
+            ("up to zero", f"{share:.1%} of the eigenvalues, standard error {apart:.1%}"),
+            ("products", f"{int(self.num_products)} with the matrix"),
+        ]
+        if not bool(self.finite):
+            rows.append(("not finite", "a product was infinite or NaN"))
+        rows.append(("more", ".density(grid), .cumulative(grid), .moments(2); plot.density(it)"))
+        made = f"{how_many(probes, 'random vector')} and {how_many(steps, 'step')} of Lanczos"
+        return Reading(f"the density of a spectrum, from {made}", rows)
 
     def expectation(self, function: Callable[[jax.Array], jax.Array]) -> Estimate:
         """The mean of a function over all eigenvalues, `tr function(A) / n`, estimated.

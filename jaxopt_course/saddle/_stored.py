@@ -35,6 +35,7 @@ from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
 from jaxopt_course._engine._crews import Engine, Progress
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._progress import shown
+from jaxopt_course._reading import Reading, how_many, readable
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@readable
 @dataclasses.dataclass(frozen=True)
 class StoredRuns:
     """Runs that lie on disk.
@@ -67,6 +69,17 @@ class StoredRuns:
 
     folder: str | os.PathLike[str]
     like: dict[str, Any] | None = None
+
+    def _reading(self) -> Reading:
+        """How many runs have ended, by what the folder says of itself."""
+        more = [("more", ".load(), .counts(), .parts(), .to_xarray()")]
+        try:
+            held = holding(self.folder)
+        except FileNotFoundError:
+            return Reading(f"no runs in {self.folder}", [])
+        total = sum(map(len, held.runs))
+        ended = f"{held.ended} of {how_many(total, 'run')}"
+        return Reading(f"{ended} ended, in {self.folder}", more)
 
     def parts(self) -> Iterator[tuple[np.ndarray, EscapeRuns]]:
         """The runs that have ended, part by part, in the order in which they did.

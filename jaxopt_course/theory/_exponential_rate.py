@@ -28,9 +28,11 @@ from jaxopt_course._checks import (
     check_positive,
     is_traced,
 )
+from jaxopt_course._reading import readable
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
+@readable
 class ExponentialRate(NamedTuple):
     """A learning rate that grows by a factor a step, and the momentum to begin with.
 

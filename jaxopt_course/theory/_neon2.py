@@ -6,9 +6,11 @@ Allen-Zhu and Li (2018), https://arxiv.org/abs/1711.06673.
 from typing import NamedTuple
 
 from jaxopt_course._checks import check_at_most, check_positive
+from jaxopt_course._reading import readable
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
+@readable
 class Neon2Parameters(NamedTuple):
     """Constants of Neon2's search for negative curvature.
 

@@ -13,9 +13,11 @@ and are pessimistic: practice uses far larger noise, far more often.
 from typing import NamedTuple
 
 from jaxopt_course._checks import check_at_most, check_positive, is_concrete_number
+from jaxopt_course._reading import readable
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
+@readable
 class PerturbedGDParameters(NamedTuple):
     """Constants of perturbed gradient descent.
 
@@ -146,6 +148,7 @@ def perturbed_gd_iterations(
     return chi**4 / c**3 * smoothness * function_gap / epsilon**2
 
 
+@readable
 class PerturbedAGDParameters(NamedTuple):
     """Constants of perturbed accelerated gradient descent.
 

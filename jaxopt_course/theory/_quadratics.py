@@ -25,9 +25,11 @@ https://doi.org/10.1016/0041-5553(64)90137-5; Nesterov (2004), Theorem 2.2.3.
 from typing import NamedTuple
 
 from jaxopt_course._checks import check_at_most, check_fraction, check_positive
+from jaxopt_course._reading import readable
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
 
+@readable
 class QuadraticRate(NamedTuple):
     """Parameters of a gradient method and what they achieve.
 

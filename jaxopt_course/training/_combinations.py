@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course._checks import check_key, to_doubles
+from jaxopt_course._reading import Reading, how_many, listed, readable
 
 
+@readable
 class Grid(NamedTuple):
     """Every combination of hyperparameters and keys, as one batch of runs.
 
@@ -23,6 +25,12 @@ class Grid(NamedTuple):
     keys: jax.Array
     hyperparams: dict[str, jax.Array]
     shape: tuple[int, ...]
+
+    def _reading(self) -> Reading:
+        """The values of each hyperparameter."""
+        rows = [(name, listed(np.unique(values))) for name, values in self.hyperparams.items()]
+        each = how_many(self.shape[-1], "key") + " each"
+        return Reading(f"{how_many(np.size(self.keys), 'run')}: every combination, {each}", rows)
 
 
 def grid(keys: jax.Array, **hyperparams: Sequence[float]) -> Grid:

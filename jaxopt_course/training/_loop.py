@@ -44,6 +44,7 @@ from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
+from jaxopt_course._reading import Reading, how_many, part, readable, spread
 from jaxopt_course.nn._functional_view import FunctionalView
 from jaxopt_course.training import _stages as stages
 from jaxopt_course.training._plan import (
@@ -91,6 +92,7 @@ def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return (outputs.argmax(-1) == labels).astype(jnp.float32)
 
 
+@readable
 class Fit(NamedTuple):
     """The result of a training.
 
@@ -110,6 +112,23 @@ class Fit(NamedTuple):
     history: dict[str, np.ndarray]
     apply: Callable[..., Any]
     observed: dict[str, Any]
+
+    def _reading(self) -> Reading | None:
+        """What every quantity was after the last epoch, by the runs that are left."""
+        epochs = {np.shape(values)[1:] for values in self.history.values()}
+        if len(epochs) != 1 or len(next(iter(epochs))) != 1:
+            return None
+        ((length,),) = epochs
+        diverged = int(np.sum(np.asarray(self.runs.diverged)))
+        rows = [("after", "the last epoch")]
+        for name, values in self.history.items():
+            last = np.asarray(values)[~np.asarray(self.runs.diverged), -1]
+            rows.append((name, spread(last)))
+        rows += [(f"observed[{name!r}]", part(values)) for name, values in self.observed.items()]
+        rows.append(("more", ".history, .runs.params, .observed, .to_xarray(); plot.band"))
+        runs = how_many(np.size(self.runs.diverged), "run")
+        ended = f", {diverged} diverged" if diverged else ""
+        return Reading(f"{runs} of {how_many(length, 'epoch')}{ended}", rows)
 
     def to_xarray(self) -> "xarray.Dataset":
         """The history as a dataset, which needs the extra `xarray`.

@@ -18,6 +18,7 @@ from jaxopt_course._batching import update_where
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._crews import Rows
 from jaxopt_course._engine._loop import IDLE, RUNNING, Lanes
+from jaxopt_course._reading import Reading, how_many, part, readable, spread
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced
 from jaxopt_course.transforms._leaves import global_norm
@@ -30,6 +31,7 @@ _OBSERVED_TOGETHER = 8
 """Runs that are observed at once: each computes with all of the training data."""
 
 
+@readable
 @flax.struct.dataclass
 class Runs:
     """Where a batch of runs stands; every leaf has the runs as its leading axis.
@@ -51,6 +53,19 @@ class Runs:
     steps: jax.Array
     diverged: jax.Array
 
+    def _reading(self) -> Reading | None:
+        """How many there are and how far they have come."""
+        if np.ndim(self.steps) != 1:
+            return None
+        diverged = int(np.sum(np.asarray(self.diverged)))
+        rows = [
+            ("steps", spread(self.steps)),
+            ("params", part(self.params)),
+            ("state", part(self.state)),
+            ("opt_state", part(self.opt_state)),
+        ]
+        return Reading(f"{how_many(np.size(self.steps), 'run')}, {diverged} diverged", rows)
+
 
 class Sets(NamedTuple):
     """The data: inputs and labels, examples first; before them the runs if each has its own.
@@ -64,6 +79,7 @@ class Sets(NamedTuple):
     evaluation: dict[str, Data]
 
 
+@readable
 class Epochs(NamedTuple):
     """What a callback of `fit` is told: a device's runs have an epoch more behind them.
 
@@ -81,6 +97,13 @@ class Epochs(NamedTuple):
     record: dict[str, np.ndarray]
     ended: int
     runs: int
+
+    def _reading(self) -> Reading:
+        """Which runs have an epoch more behind them, and what was measured."""
+        rows = [(name, spread(values)) for name, values in self.record.items()]
+        epochs = f"epoch {spread(self.epoch).partition(',')[0]}"
+        told = f"{epochs} done by {how_many(np.size(self.run), 'run')}"
+        return Reading(f"{told}; {self.ended} of {self.runs} have ended", rows)
 
 
 class Standing(NamedTuple):

@@ -27,6 +27,7 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._dataset import dataset
 from jaxopt_course._observe import Observable
+from jaxopt_course._reading import Reading, how_many, number, part, readable
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import adapt
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@readable
 class Path(NamedTuple):
     """What a run left behind; arrays along the path have the observations as leading axis.
 
@@ -52,6 +54,20 @@ class Path(NamedTuple):
     observed: dict[str, Any]
     params: Any
     state: Any
+
+    def _reading(self) -> Reading | None:
+        """Where the run began and ended, and what was observed."""
+        if np.ndim(self.steps) != 1:
+            return None
+        rows = [
+            (name, f"{number(values[0])} at first, {number(values[-1])} at last")
+            for name, values in (("value", self.value), ("gradient norm", self.gradient_norm))
+        ]
+        rows += [(f"observed[{name!r}]", part(values)) for name, values in self.observed.items()]
+        rows.append(("more", ".steps, .params, .to_xarray(); plot.record(it)"))
+        seen = how_many(np.size(self.steps), "observation")
+        steps = f"steps {number(self.steps[0])} to {number(self.steps[-1])}"
+        return Reading(f"one run, {seen} at {steps}", rows)
 
     def to_xarray(self) -> "xarray.Dataset":
         """What was seen along the path as a dataset, which needs the extra `xarray`.

@@ -68,6 +68,9 @@ def test_a_given_learning_rate_leads_to_the_same_pass_of_any_pytree():
     np.testing.assert_allclose(np.concatenate([found.params["b"], found.params["a"][None]]), 0,
                                atol=1e-4)  # fmt: skip
     assert found.outcome.shape == (1,)
+    printed = str(found)
+    assert printed.startswith("a pass 1 above the higher end\n  ends                0 and 0\n")
+    assert "pass                strict saddle, index 1, nullity 0" in printed
     # An even number of images has none on the pass.
     assert 0.9 < found.height < 1 < found.line_height
 

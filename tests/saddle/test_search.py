@@ -63,6 +63,13 @@ def test_census_of_a_surface_is_complete(problem, method):
     np.testing.assert_allclose(census.runs.params[at >= 0], census.params[at[at >= 0]], atol=1e-6)
     if index is not None:
         assert np.all(np.asarray(census.point.index)[at[at >= 0]] == index[at >= 0])
+    # So it is said in words.
+    minima = census.point.kind == Kind.MINIMUM
+    reached = f"reached by {int(census.count[minima].sum())} searches"
+    found = next(line for line in str(census).splitlines() if f"  {minima.sum()} minim" in line)
+    assert reached in found
+    assert str(census).startswith(f"{len(known)} stationary points from {runs} searches\n")
+    assert f"{(ended == Outcome.STATIONARY).sum()} stationary" in str(census.runs)
 
 
 @pytest.mark.usefixtures("x64")

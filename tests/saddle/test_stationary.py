@@ -471,7 +471,7 @@ def test_a_point_is_printed_in_words():
     batch = jax.vmap(partial(saddle.classify, fun))(points)
     assert batch.name == ["STRICT_SADDLE", "MINIMUM", "NOT_STATIONARY"]
     assert str(batch).startswith(
-        "3 points: 1 not stationary, 1 minimum, 1 strict saddle\n  0: strict"
+        "3 points: 1 not stationary, 1 minimum, 1 strict saddle\n  0:  strict"
     )
     # A tracer has no words, and printing it is no error.
     jax.eval_shape(lambda x: len(str(saddle.classify(fun, x))), points[0])

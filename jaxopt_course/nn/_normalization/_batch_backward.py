@@ -25,10 +25,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course._checks import check_integer, check_non_negative, check_real_array
+from jaxopt_course._reading import readable
 from jaxopt_course.nn._normalization._base import canonical_axes
 from jaxopt_course.nn._normalization._statistics import at_least_float32, moments
 
 
+@readable
 class BatchNormGradients(NamedTuple):
     """Derivatives of the divergence by everything that enters batch normalization.
 
