@@ -73,7 +73,7 @@ def test_a_head_of_another_size_stays_fresh_and_is_reported(source, tmp_path):
     np.testing.assert_array_equal(model.head.kernel[...], fresh.head.kernel[...])
     np.testing.assert_array_equal(model.body[0].kernel[...], source.body[0].kernel[...])
     assert "9 leaves taken, 2 kept fresh, 2 of the checkpoint unused" in str(report)
-    assert "head/kernel has shape (6, 5), in the checkpoint (6, 3)" in str(report)
+    assert "head/kernel  has shape (6, 5), in the checkpoint (6, 3)" in str(report)
 
 
 def test_a_regular_expression_must_match_the_whole_path(source, tmp_path):
