@@ -3,16 +3,12 @@ r"""Batch normalization smooths the loss, admits larger rates, and alone trains 
 (1) Ten hidden ReLU layers on digits, plain SGD, with and without batch normalization over a grid of
 learning rates: which train. (2) Santurkar et al.'s measurements at one rate: the range of the
 batch's loss at points a few step sizes along the gradient, and the largest change of the gradient
-on the way. Their noisy batch normalization stands beside: behind every normalization each unit j of
-example i becomes `s_ij a_ij + m_ij`, with means and deviations of s and m that are drawn for each
-unit anew at every step,
-
-    mu_j ~ U(-1/2, 1/2), sigma_j ~ U(1, 5/4), m_ij ~ U(mu_j +- 1/10), s_ij ~ N(sigma_j, 1/10),
-
-so that the distributions of the activations jump from step to step: if it trains as well, steady
-distributions are not what batch normalization is good for. (3) Frankle et al.: a ResNet of which
-only batch normalization's scales (from U[0, 1]) and biases are trained, against training the same
-number of other parameters (two weights of every channel), the output layer alone, and everything.
+on the way. Their noisy batch normalization stands beside (`nn.ActivationNoise` with the paper's
+ranges), behind which the distributions of the activations jump from step to step: if it trains as
+well, steady distributions are not what batch normalization is good for. (3) Frankle et al.: a
+ResNet of which only batch normalization's scales (from U[0, 1]) and biases are trained, against
+training the same number of other parameters (two weights of every channel), the output layer alone,
+and everything.
 
 That batch normalization turns weight decay into a growing learning rate (Li and Arora) is the
 experiment `exponential_rate`. Training losses are those of the batches, with batch statistics.

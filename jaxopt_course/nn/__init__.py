@@ -4,6 +4,7 @@ activations     functions, by name or not, and the gain each needs
 initializers    `(key, shape, dtype)` functions, and initialization by data
 pretrained      initialization by pre-training
 normalization   batch, layer, instance, group and weight normalization
+noise           factors and offsets behind a normalization, drawn anew at every step
 matching        hidden units in the order of another network's
 signals         sizes of outputs and gradients through the depth of a network
 models          MLP, ConvNet, ResNet and VGG-16 with all of these as arguments
@@ -12,6 +13,9 @@ convolution     convolution as a matrix product, for CPU loops
 """
 
 from jaxopt_course import _exports
+from jaxopt_course.nn._activation_noise import (
+    ActivationNoise,
+)
 from jaxopt_course.nn._activations import (
     ACTIVATIONS,
     activation,
@@ -79,6 +83,7 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "VGG16",
+    "ActivationNoise",
     "BatchNorm",
     "BatchNormGradients",
     "ConvNet",
