@@ -21,6 +21,8 @@ STREAMS = (
     "eigenpairs",  # saddle.extreme_eigenpairs
     "trace",  # saddle.trace and saddle.diagonal: probes
     "density",  # saddle.spectral_density: probes
+    "labels",  # saddle.kfac_blocks: labels of the model's own distribution
+    "kfac",  # saddle.kfac_error: probes
     "classify",  # saddle.classify, matrix-free: Lanczos' start
     "norm",  # and its estimate of the norm of the Hessian
     "doubt",  # and its run from the gradient, beside a stationary point

@@ -31,6 +31,15 @@ from jaxopt_course.saddle._escape import (
     Stop,
     escape,
 )
+from jaxopt_course.saddle._kfac import (
+    KroneckerBlock,
+    KroneckerBlocks,
+    empirical_kfac_blocks,
+    kfac_blocks,
+    kfac_error,
+    kfac_product,
+    kfac_solve,
+)
 from jaxopt_course.saddle._linear_symmetries import (
     LinearSymmetries,
     linear_symmetries,
@@ -90,6 +99,8 @@ __all__ = [
     "Evidence",
     "GaussNewton",
     "Kind",
+    "KroneckerBlock",
+    "KroneckerBlocks",
     "LinearSymmetries",
     "MeanOverBatches",
     "Outcome",
@@ -106,6 +117,7 @@ __all__ = [
     "classify",
     "diagonal",
     "empirical_fisher_product",
+    "empirical_kfac_blocks",
     "escape",
     "escape_to_disk",
     "extreme_eigenpairs",
@@ -113,6 +125,10 @@ __all__ = [
     "fisher_product",
     "gauss_newton_product",
     "hvp",
+    "kfac_blocks",
+    "kfac_error",
+    "kfac_product",
+    "kfac_solve",
     "linear_symmetries",
     "mean_over_batches",
     "min_eigenvalue",

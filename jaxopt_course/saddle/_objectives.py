@@ -50,7 +50,7 @@ class MeanOverBatches:
 
     def __call__(self, params: chex.ArrayTree) -> jax.Array:
         """Compute the mean loss."""
-        return _mean(self.loss, self.data, self.batch_size, params, remember=False)
+        return batch_mean(self.loss, self.data, self.batch_size, params, remember=False)
 
 
 @readable
@@ -88,7 +88,7 @@ class GaussNewton:
         def batch_loss(params: Any, batch: Any) -> jax.Array:
             return self.loss(self.model(params, batch), batch)
 
-        return _mean(batch_loss, self.data, self._size(), params, remember=False)
+        return batch_mean(batch_loss, self.data, self._size(), params, remember=False)
 
     def curvature(self, params: chex.ArrayTree) -> Callable[[Any], Any]:
         """The Gauss-Newton matrix at `params` as a linear map."""
@@ -100,7 +100,7 @@ class GaussNewton:
             model = partial(_call_with, self.model, batch)
             return gauss_newton_map(model, partial(_call_with, self.loss, batch), params)(v)
 
-        return lambda v: _mean(batch_product, self.data, self._size(), (params, v))
+        return lambda v: batch_mean(batch_product, self.data, self._size(), (params, v))
 
     def _size(self) -> int:
         return num_examples(self.data) if self.batch_size is None else self.batch_size
@@ -161,18 +161,18 @@ def _as_pytree(fun: Callable[..., Any]) -> Any:
     return Partial(fun) if callable(fun) and jax.tree_util.all_leaves([fun]) else fun
 
 
-def num_examples(data: Any) -> int:
+def num_examples(data: Any, name: str = "data") -> int:
     """The number of examples that all arrays have, checked."""
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes <= {(), (0,)}:
         raise ValueError(
-            f"data must hold arrays with the same positive number of examples along the first "
+            f"{name} must hold arrays with the same positive number of examples along the first "
             f"axis, got shapes {[jnp.shape(leaf) for leaf in jax.tree.leaves(data)]}"
         )
     return sizes.pop()[0]
 
 
-def _mean(
+def batch_mean(
     fun: Callable[[Any, Any], Any],
     data: Any,
     batch_size: int,

@@ -320,6 +320,26 @@ def _density():
     return saddle.spectral_density(bowl, jnp.ones(3), num_steps=2, num_probes=2, key=key)
 
 
+def scores(params, inputs):
+    """Three outputs for every example."""
+    return inputs @ params
+
+
+def squares(params, data):
+    return jnp.sum(scores(params, data) ** 2, axis=1)
+
+
+@functools.cache
+def _blocks():
+    return saddle.kfac_blocks(scores, jnp.ones((2, 3)), jnp.ones((4, 2)))
+
+
+examples = Kind(
+    lambda: jnp.ones((4, 2)),
+    ("x", None, 3.0, {}, object(), jnp.ones([]), HALF, {"a": "b"}, True),
+    drawn_from(text, exact, flag),
+)
+like_blocks = trees(lambda: jnp.ones((2, 3)), None, [], jnp.ones((3, 2)), [jnp.ones((2, 3))])
 ARGUMENTS: dict[str, Kind] = {
     # Rules.
     "learning_rate": non_negative(schedule=True),
@@ -772,6 +792,29 @@ OWN: dict[str, dict[str, Kind]] = {
     },
     "saddle.fisher_product": {"model": functions(sines).but(None), "family": options("gaussian")},
     "saddle.empirical_fisher_product": {"losses": functions(sines).but(None)},
+    "saddle.kfac_blocks": {
+        "model": functions(scores).but(None, lambda p, x: "a", lambda p, x: 1j * scores(p, x)),
+        "params": trees(lambda: jnp.ones((2, 3)), None, [], jnp.ones((2, 0))),
+        "inputs": examples,
+        "family": options("categorical", "gaussian"),
+        "num_samples": counts(2),
+        "sharing": options("expand", "reduce"),
+    },
+    "saddle.empirical_kfac_blocks": {
+        "losses": functions(squares).but(None, scores),
+        "params": trees(lambda: jnp.ones((2, 3)), None, [], jnp.ones((2, 0))),
+        "data": examples,
+        "sharing": options("expand", "reduce"),
+    },
+    "saddle.kfac_product": {"blocks": instances(_blocks), "v": like_blocks},
+    "saddle.kfac_solve": {"blocks": instances(_blocks), "v": like_blocks, "damping": positive()},
+    "saddle.kfac_error": {
+        "blocks": instances(_blocks),
+        "product": functions(sines).but(lambda v: None, lambda v: jnp.ones(2)),
+        "params": like_blocks,
+        "num_probes": integers(2, 1, 0, -3),
+        "whole": flags(False),
+    },
     "saddle.trace": {"method": options("hutchinson", "hutch++")},
     "saddle.diagonal": {"method": options("hutchinson", "diag++")},
     "saddle.change_of_basis_null_space": {
@@ -784,11 +827,7 @@ OWN: dict[str, dict[str, Kind]] = {
     "saddle.gauss_newton_product": {"model": functions(sines)},
     "saddle.mean_over_batches": {
         "loss": functions(lambda x, batch: bowl(x)),
-        "data": Kind(
-            lambda: jnp.ones((4, 2)),
-            ("x", None, 3.0, {}, object(), jnp.ones([]), HALF, {"a": "b"}, True),
-            drawn_from(text, exact, flag),
-        ),
+        "data": examples,
     },
     "saddle.rescaling_null_space": {
         "outgoing": Kind(

@@ -44,6 +44,14 @@ def scores(x):
     return jax.tree.map(lambda leaf: jnp.stack([jnp.sin(leaf), jnp.cos(leaf)], axis=-1), x)
 
 
+def dense(w, x):
+    return x @ w
+
+
+def squares(w, x):
+    return jnp.sum((x @ w) ** 2, axis=1)
+
+
 def wrong_objectives():
     return (
         None,
@@ -163,6 +171,11 @@ starts = Kind(batch_of_two(True), batches(False))
 optimizer = Kind(
     st.sampled_from(optimizers[:2]), st.sampled_from((*optimizers, None, 3, "adam", lambda: 1))
 )
+matrices = Kind(st.just(jnp.ones((2, 3))), wild_trees())
+blocks = Kind(
+    st.builds(lambda: saddle.kfac_blocks(dense, jnp.ones((2, 3)), jnp.ones((4, 2)))),
+    st.sampled_from((None, 3, "a", jnp.ones((2, 3)))),
+)
 OWN = {
     "classify": {"method": options("auto", "dense", "lanczos")},
     "find": {
@@ -217,6 +230,30 @@ OWN = {
     "empirical_fisher_product": {
         "x": Kind(st.just(jnp.ones(3)), point.wild),
         "losses": Kind(st.just(sines), st.sampled_from((sines, None, 3, quartic))),
+    },
+    "kfac_blocks": {
+        "model": Kind(st.just(dense), st.sampled_from((dense, None, 3, "a", lambda w, x: "a"))),
+        "params": Kind(st.just(jnp.ones((2, 3))), wild_trees()),
+        "inputs": Kind(st.just(jnp.ones((4, 2))), wild_trees()),
+        "family": options("categorical", "bernoulli", "gaussian"),
+        "num_samples": Kind(st.just(None), sizes(1, 3).wild),
+        "key": Kind(st.just(None), keys().wild),
+        "sharing": options("expand", "reduce"),
+    },
+    "empirical_kfac_blocks": {
+        "losses": Kind(st.just(squares), st.sampled_from((squares, dense, None, 3, "a"))),
+        "params": Kind(st.just(jnp.ones((2, 3))), wild_trees()),
+        "data": Kind(st.just(jnp.ones((4, 2))), wild_trees()),
+        "sharing": options("expand", "reduce"),
+    },
+    "kfac_product": {"blocks": blocks, "v": matrices},
+    "kfac_solve": {"blocks": blocks, "v": matrices, "damping": positive()},
+    "kfac_error": {
+        "blocks": blocks,
+        "params": matrices,
+        "product": Kind(st.just(sines), st.sampled_from((sines, None, 3, "a", lambda v: [v]))),
+        "num_probes": sizes(2, 4),
+        "whole": flags(),
     },
     "mean_over_batches": {
         "loss": Kind(st.just(lambda x, batch: quartic(x)), st.sampled_from((None, 3, "a"))),
