@@ -51,6 +51,22 @@ def numbers(values: Any) -> str:
     return f"{values.dtype}[{', '.join(map(str, values.shape))}]"
 
 
+def shapes(tree: Any) -> str:
+    """Return the shapes of a tree's leaves by their paths, of many leaves the first.
+
+    Example:
+        >>> shapes({"a": np.ones(3), "b": np.ones((2, 2))})
+        "(3,) at ['a'], (2, 2) at ['b']"
+    """
+    leaves = jax.tree.leaves_with_path(tree)
+    told = [
+        f"{np.shape(leaf)}" + (f" at {jax.tree_util.keystr(path)}" if path else "")
+        for path, leaf in leaves[:_SOME]
+    ]
+    more = f" and {len(leaves) - _SOME} more" if len(leaves) > _SOME else ""
+    return ", ".join(told) + more or "none"
+
+
 def _is_array(value: Any) -> bool:
     return hasattr(value, "dtype") and isinstance(getattr(value, "shape", None), tuple)
 

@@ -19,14 +19,17 @@ Only numbers of Python and NumPy are judged by their value. A traced one, as
 at yet: of it the dtype and the shape are checked.
 """
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxopt_course._brief import brief
 
 
 def is_concrete_number(value: Any) -> bool:
@@ -44,9 +47,9 @@ def check_real(*, optional: bool = False, **arguments: Any) -> None:
     for name, value in _given(arguments, optional, "a real number"):
         dtype = _dtype(value)
         if dtype is None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise TypeError(f"{name} must be a real number, got {value!r}")
+            raise TypeError(f"{name} must be a real number, got {brief(value)}")
         if dtype is not None and not _is_real(dtype):
-            raise TypeError(f"{name} must be a real number, got {value!r}")
+            raise TypeError(f"{name} must be a real number, got {brief(value)}")
         if isinstance(value, int):
             try:
                 float(value)
@@ -68,39 +71,48 @@ def check_number(*, optional: bool = False, arrays: bool = False, **arguments: A
         if np.ndim(value) and not arrays:
             raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
         if isinstance(value, int | np.integer) and not -(2**31) <= value < 2**31:
-            raise ValueError(f"{name} must fit into 32 bits as an integer, got {value}")
+            raise ValueError(f"{name} must fit into 32 bits as an integer, got {brief(value)}")
 
 
 def check_positive(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
     """Raise unless every number is > 0 (NaN is not)."""
     check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if _is_concrete(value) and not np.all(value > 0):
-            raise ValueError(f"{name} must be positive, got {value}")
+        _refuse(name, "must be positive", value, lambda value: value > 0)
 
 
 def check_non_negative(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
     """Raise unless every number is >= 0 (NaN is not)."""
     check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if _is_concrete(value) and not np.all(value >= 0):
-            raise ValueError(f"{name} must not be negative, got {value}")
+        _refuse(name, "must not be negative", value, lambda value: value >= 0)
 
 
 def check_fraction(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
     """Raise unless every number lies in [0, 1)."""
     check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if _is_concrete(value) and not np.all((value >= 0) & (value < 1)):
-            raise ValueError(f"{name} must lie in [0, 1), got {value}")
+        _refuse(name, "must lie in [0, 1)", value, lambda value: (value >= 0) & (value < 1))
 
 
 def check_finite(*, optional: bool = False, arrays: bool = False, **arguments: Any) -> None:
     """Raise unless every number is finite."""
     check_number(optional=optional, arrays=arrays, **arguments)
     for name, value in arguments.items():
-        if _is_concrete(value) and not np.all(np.isfinite(value)):
-            raise ValueError(f"{name} must be finite, got {value}")
+        _refuse(name, "must be finite", value, np.isfinite)
+
+
+def _refuse(name: str, wanted: str, value: Any, holds: Callable[[Any], Any]) -> None:
+    """Raise ValueError where a number, or one of an array, is known not to be what is wanted."""
+    if not _is_concrete(value) or np.all(fine := holds(value)):
+        return
+    if not np.ndim(value):
+        raise ValueError(f"{name} {wanted}, got {brief(value)}")
+    bad = np.argwhere(~fine)
+    first, others = tuple(map(int, bad[0])), len(bad) - 1
+    at = "".join(f"[{i}]" for i in first)
+    more = f", and {others} more of {np.size(value)}" if others else ""
+    raise ValueError(f"{name} {wanted}, got {brief(np.asarray(value)[first])} at {at}{more}")
 
 
 def check_at_most(bound: Any, meaning: str = "", **arguments: Any) -> None:
@@ -113,8 +125,8 @@ def check_at_most(bound: Any, meaning: str = "", **arguments: Any) -> None:
     """
     for name, value in arguments.items():
         if _is_concrete(value) and _is_concrete(bound) and np.any(value > bound):
-            wanted = f"{meaning} = {bound}" if meaning else bound
-            raise ValueError(f"{name} must not exceed {wanted}, got {value}")
+            wanted = f"{meaning} = {brief(bound)}" if meaning else brief(bound)
+            raise ValueError(f"{name} must not exceed {wanted}, got {brief(value)}")
 
 
 def check_integer(*, optional: bool = False, traced: bool = False, **arguments: Any) -> None:
@@ -128,7 +140,7 @@ def check_integer(*, optional: bool = False, traced: bool = False, **arguments: 
         if traced and isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.integer):
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
+            raise TypeError(f"{name} must be an integer, got {brief(value)}")
     check_number(optional=True, **arguments)
 
 
@@ -142,7 +154,7 @@ def check_flag(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is True or False."""
     for name, value in _given(arguments, optional, "True or False"):
         if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name} must be True or False, got {value!r}")
+            raise TypeError(f"{name} must be True or False, got {brief(value)}")
 
 
 def check_inexact_dtype(*, optional: bool = False, **arguments: Any) -> None:
@@ -155,21 +167,23 @@ def check_inexact_dtype(*, optional: bool = False, **arguments: Any) -> None:
         except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a list of formats.
             inexact = False
         if not inexact:
-            raise TypeError(f"{name} must be a floating dtype such as jnp.float32, got {value!r}")
+            raise TypeError(
+                f"{name} must be a floating dtype such as jnp.float32, got {brief(value)}"
+            )
 
 
 def check_path(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is a path."""
     for name, value in _given(arguments, optional, "a path"):
         if not isinstance(value, str | os.PathLike):
-            raise TypeError(f"{name} must be a path, got {value!r}")
+            raise TypeError(f"{name} must be a path, got {brief(value)}")
 
 
 def check_text(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is text."""
     for name, value in _given(arguments, optional, "text"):
         if not isinstance(value, str):
-            raise TypeError(f"{name} must be text, got {value!r}")
+            raise TypeError(f"{name} must be text, got {brief(value)}")
 
 
 def check_interval(name: str, ends: Any, low: float = -math.inf, high: float = math.inf) -> None:
@@ -180,26 +194,26 @@ def check_interval(name: str, ends: Any, low: float = -math.inf, high: float = m
         ValueError: for an end that is not finite or lies outside, or a second below the first.
     """
     if not isinstance(ends, tuple | list) or len(ends) != 2:
-        raise TypeError(f"{name} must be two numbers, got {ends!r}")
+        raise TypeError(f"{name} must be two numbers, got {brief(ends)}")
     check_finite(**{name: ends[0]})
     check_finite(**{name: ends[1]})
     if not low <= ends[0] <= ends[1] <= high:
         within = "" if (low, high) == (-math.inf, math.inf) else f" and between {low} and {high}"
-        raise ValueError(f"{name} must be in order{within}, got {ends}")
+        raise ValueError(f"{name} must be in order{within}, got {brief(ends)}")
 
 
 def check_callable(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument can be called."""
     for name, value in _given(arguments, optional, "a function"):
         if not callable(value):
-            raise TypeError(f"{name} must be a function, got {value!r}")
+            raise TypeError(f"{name} must be a function, got {brief(value)}")
 
 
 def check_mapping(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is a mapping from names."""
     for name, value in _given(arguments, optional, "a mapping from names"):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise TypeError(f"{name} must be a mapping from names, got {value!r}")
+            raise TypeError(f"{name} must be a mapping from names, got {brief(value)}")
 
 
 def check_one_of(options: tuple[Any, ...], **arguments: Any) -> None:
@@ -207,7 +221,7 @@ def check_one_of(options: tuple[Any, ...], **arguments: Any) -> None:
     for name, value in arguments.items():
         if not any(type(value) is type(option) and value == option for option in options):
             listed = ", ".join(map(repr, options))
-            raise ValueError(f"{name} must be one of {listed}; got {value!r}")
+            raise ValueError(f"{name} must be one of {listed}; got {brief(value)}")
 
 
 def is_key(value: Any) -> bool:
@@ -223,7 +237,7 @@ def check_key(*, optional: bool = False, **arguments: Any) -> None:
     """Raise TypeError unless every argument is a typed PRNG key (or an array of them)."""
     for name, value in _given(arguments, optional, "a typed key such as jax.random.key(0)"):
         if not is_key(value):
-            got = f"an array of {value.dtype}" if hasattr(value, "dtype") else repr(value)
+            got = f"an array of {value.dtype}" if hasattr(value, "dtype") else brief(value)
             raise TypeError(f"{name} must be a typed key such as jax.random.key(0), got {got}")
 
 
@@ -240,7 +254,7 @@ def to_doubles(name: str, values: Any) -> np.ndarray:
         with np.errstate(all="ignore"):
             return np.array(values, float)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} must be an array of real numbers, got {values!r}") from error
+        raise TypeError(f"{name} must be an array of real numbers, got {brief(values)}") from error
 
 
 def to_sizes(name: str, values: Any) -> tuple[int, ...]:
@@ -256,7 +270,7 @@ def to_sizes(name: str, values: Any) -> tuple[int, ...]:
         for size in sizes:
             check_integer(**{name: size})
     except TypeError as error:
-        raise TypeError(f"{name} must be a sequence of integers, got {values!r}") from error
+        raise TypeError(f"{name} must be a sequence of integers, got {brief(values)}") from error
     return tuple(map(int, sizes))
 
 
@@ -271,7 +285,7 @@ def check_real_array(
     """
     dtype = _dtype(x)
     if dtype is None or not hasattr(x, "shape") or not _is_real(dtype):
-        raise TypeError(f"{name} must be a real array, got {x!r}")
+        raise TypeError(f"{name} must be a real array, got {brief(x)}")
     if rank is not None and len(x.shape) != rank:
         raise ValueError(f"{name} must have {rank} axes, got shape {x.shape}")
     if features is not None and x.shape[-1:] != (features,):
@@ -303,7 +317,7 @@ def _check_dtypes(name: str, tree: Any, wanted: Any, described: str) -> None:
         dtype = _dtype(leaf)
         if dtype is None and isinstance(leaf, int | float | complex):
             dtype = jnp.result_type(type(leaf))
-        got = repr(leaf) if dtype is None else dtype
+        got = brief(leaf) if dtype is None else dtype
         if dtype is None or not jnp.issubdtype(dtype, wanted):
             where = f"{name}{jax.tree_util.keystr(path)}"
             raise TypeError(f"{where} must have {described} dtype, got {got}")
@@ -319,7 +333,9 @@ def check_arrays(name: str, tree: Any) -> None:
     for path, leaf in jax.tree.leaves_with_path(tree):
         if not hasattr(leaf, "shape"):
             where = f"{name}{jax.tree_util.keystr(path)}"
-            raise TypeError(f"{where} must be an array, got {leaf!r}; jnp.asarray makes it one")
+            raise TypeError(
+                f"{where} must be an array, got {brief(leaf)}; jnp.asarray makes it one"
+            )
 
 
 def check_matrix(name: str, value: Any) -> None:
@@ -330,7 +346,7 @@ def check_matrix(name: str, value: Any) -> None:
         ValueError: for an array of other rank.
     """
     if jax.tree.structure(value) != jax.tree.structure(0):
-        raise TypeError(f"{name} must be a matrix, got {value!r}")
+        raise TypeError(f"{name} must be a matrix, got {brief(value)}")
     check_arrays(name, value)
     if value.ndim != 2:
         raise ValueError(f"{name} must be a matrix, got shape {value.shape}")
@@ -363,7 +379,7 @@ def check_like(name: str, tree: Any, other_name: str, other: Any) -> None:
     structure, wanted = jax.tree.structure(tree), jax.tree.structure(other)
     if structure != wanted:
         raise ValueError(
-            f"{name} must have the structure of {other_name}, {wanted}, got {structure}"
+            f"{name} must have the structure of {other_name}, {_apart(tree, other, other_name)}"
         )
     leaves = zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(other), strict=True)
     for (path, leaf), like in leaves:
@@ -375,6 +391,27 @@ def check_like(name: str, tree: Any, other_name: str, other: Any) -> None:
             )
 
 
+def _apart(tree: Any, other: Any, other_name: str) -> str:
+    """Return in which leaves two trees of another structure differ, in words."""
+    structure, wanted = jax.tree.structure(tree), jax.tree.structure(other)
+    if max(len(str(structure)), len(str(wanted))) <= 80:
+        return f"{wanted}, got {structure}"
+    own, theirs = (
+        {jax.tree_util.keystr(path): None for path, _ in jax.tree.leaves_with_path(one)}
+        for one in (tree, other)
+    )
+    missing = [path for path in theirs if path not in own]
+    beyond = [path for path in own if path not in theirs]
+    told = [f"got nothing at {_first_of(missing)}"] if missing else []
+    if beyond:
+        told.append(f"got something at {_first_of(beyond)}, where {other_name} has nothing")
+    return " and ".join(told) or "got other containers (a tuple for a list, say) with its leaves"
+
+
+def _first_of(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+
+
 def check_objective(name: str, fun: Any, params: Any) -> None:
     """Raise unless `fun` maps `params` to one real floating number; nothing is computed.
 
@@ -382,7 +419,7 @@ def check_objective(name: str, fun: Any, params: Any) -> None:
         TypeError: for something that cannot be called, or an output of another shape or dtype.
     """
     if not callable(fun):
-        raise TypeError(f"{name} must be a function of the parameters, got {fun!r}")
+        raise TypeError(f"{name} must be a function of the parameters, got {brief(fun)}")
     try:
         out = jax.eval_shape(fun, params)
     except TypeError as error:
@@ -396,13 +433,13 @@ def check_value(name: str, out: Any) -> None:
     """Raise TypeError unless `out`, what the objective `name` returned, is one floating number."""
     scalar = getattr(out, "shape", None) == ()
     if not scalar or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise TypeError(f"{name} must return one real number (a floating scalar), got {out}")
+        raise TypeError(f"{name} must return one real number (a floating scalar), got {brief(out)}")
 
 
 def check_not_empty(name: str, tree: Any) -> None:
     """Raise ValueError if `tree` holds no parameter at all."""
     if not any(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(tree)):
-        raise ValueError(f"{name} must hold at least one parameter, got {tree!r}")
+        raise ValueError(f"{name} must hold at least one parameter, got {brief(tree)}")
 
 
 def check_batch(name: str, tree: Any) -> int:
@@ -415,12 +452,53 @@ def check_batch(name: str, tree: Any) -> int:
     for path, leaf in jax.tree.leaves_with_path(tree):
         where = f"{name}{jax.tree_util.keystr(path)}"
         if jnp.ndim(leaf) == 0:
-            raise ValueError(f"{where} must have the runs as its leading axis, got a scalar")
+            raise ValueError(
+                f"{where} must have the runs as its leading axis, got a scalar"
+                + _hint_of_batch(name, tree)
+            )
         lengths[where] = jnp.shape(leaf)[0]
     if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{where}: {length}" for where, length in lengths.items())
         raise ValueError(f"{name} must agree on the number of runs, got {listed}")
     return next(iter(lengths.values()))
+
+
+def _hint_of_batch(name: str, tree: Any) -> str:
+    """Return how to make a batch of what seems to be something else, or nothing."""
+    leaves = jax.tree.leaves(tree)
+    if isinstance(tree, list | tuple) and not any(hasattr(leaf, "shape") for leaf in leaves):
+        return f": of a list of numbers jnp.array({name}) makes one"
+    if all(jnp.ndim(leaf) == 0 for leaf in leaves):
+        return f": of one point jax.tree.map(lambda leaf: leaf[None], {name}) makes a batch"
+    return ""
+
+
+@contextlib.contextmanager
+def hint_of_batch(name: str, tree: Any) -> Iterator[None]:
+    """Add to an error of a function of one of a batch what the function got of it.
+
+    Args:
+        name: What the caller calls the batch.
+        tree: The batch: a tree with the runs as leading axis.
+    """
+    try:
+        yield
+    except Exception as error:
+        leaves = jax.tree.leaves(tree)
+        runs, shape = jnp.shape(leaves[0])[0], jnp.shape(leaves[0])[1:]
+        got = f"a tree of {len(leaves)} arrays, the first" if len(leaves) > 1 else "an array"
+        note = (
+            f"{name} has the runs as its leading axis, here {runs} of them: the function got "
+            f"{got} of shape {shape}."
+        )
+        if isinstance(tree, list | tuple):
+            note += f" Of a list of points jnp.stack({name}) makes a batch."
+        elif shape == ():
+            one = "" if hasattr(tree, "shape") else "jax.tree.map(lambda leaf: leaf[None], "
+            one += f"{name})" if one else f"{name}[None]"
+            note += f" Of one point {one} makes a batch of one run."
+        error.add_note(note)
+        raise
 
 
 def is_traced(tree: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_mapping
 
 Observable = Callable[[Any, Any, Callable[[Any], jax.Array]], Any]
@@ -80,7 +81,7 @@ def check_observe(observe: Mapping[str, Observable] | None) -> dict[str, Observa
     check_mapping(observe=observe, optional=True)
     for name, observable in (observe or {}).items():
         if not callable(observable):
-            raise TypeError(f"observe[{name!r}] must be a function, got {observable!r}")
+            raise TypeError(f"observe[{name!r}] must be a function, got {brief(observable)}")
     return dict(observe or {})
 
 

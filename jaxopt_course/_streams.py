@@ -12,6 +12,8 @@ import zlib
 import jax
 import numpy as np
 
+from jaxopt_course._brief import brief
+
 STREAMS = (
     "noise",  # inject_noise
     "perturbation",  # perturb_at_saddle, and perturbed accelerated gradient descent
@@ -60,7 +62,7 @@ def stream(key: jax.Array, name: str) -> jax.Array:
         False
     """
     if name not in STREAMS:
-        raise ValueError(f"name must be one of {', '.join(STREAMS)}; got {name!r}")
+        raise ValueError(f"name must be one of {', '.join(STREAMS)}; got {brief(name)}")
     return jax.random.fold_in(key, constant(name))
 
 

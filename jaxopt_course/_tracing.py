@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_not_empty,
     check_real_floating,
@@ -192,7 +193,7 @@ def trace_objective(
     if isinstance(fun, Traced):
         return fun
     if not callable(fun):
-        raise TypeError(f"{name} must be a function of the parameters, got {fun!r}")
+        raise TypeError(f"{name} must be a function of the parameters, got {brief(fun)}")
     examples = (jax.tree.map(shape_of, x),)
     known = _known(fun, examples)
     if known is not None and (found := _traces.get(known)) is not None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 from jaxopt_course import nn, problems, saddle, theory, training, transforms
 from jaxopt_course._checks import check_inexact_dtype
@@ -77,6 +77,85 @@ def test_a_mistake_is_named(message):
     with pytest.raises((TypeError, ValueError)) as caught:
         MISTAKES[message]()
     assert message in str(caught.value)
+
+
+LARGE = np.arange(3000.0).reshape(300, 10)
+TREE = {f"layer{i}": {"kernel": LARGE, "bias": LARGE} for i in range(40)}
+DUMPS = {
+    "fun must be a function": lambda: saddle.classify(LARGE, jnp.ones(3)),
+    "optimizer must be": lambda: saddle.escape(jnp.sum, TREE, jnp.ones((3, 2)), max_steps=1),
+    "key must be a typed key": lambda: transforms.saddle_free_newton(key=TREE),
+    "v must have the structure of x, got nothing at ['layer1']": lambda: saddle.hvp(
+        lambda x: jnp.sum(x["layer0"]["bias"]), TREE, {"layer0": TREE["layer0"]}
+    ),
+    "smoothness must be positive, got 0.0 at [0][0]": lambda: theory.gradient_norm_bound(
+        1, smoothness=LARGE, function_gap=1.0
+    ),
+    "eigenvalues must be": lambda: problems.quadratic([1.0] * 1000 + [np.nan]),
+    "rate must be a list": lambda: training.grid(jax.random.split(KEY), rate=LARGE),
+    "labels must be a real array": lambda: training.correct(jnp.ones(3), [1] * 1000),
+    "layer_instance must be": lambda: nn.WeightNorm(TREE, rngs=nnx.Rngs(0)),
+    "null_space must be tangent vectors": lambda: saddle.classify(
+        lambda x: jnp.sum(x["layer0"]["bias"]), TREE, null_space=LARGE, method="lanczos"
+    ),
+    "outgoing must be a matrix": lambda: saddle.rescaling_null_space(
+        jnp.ones((2, 2)), np.ones((2, 2, 500))
+    ),
+}
+
+
+@pytest.mark.parametrize("message", DUMPS)
+def test_no_message_holds_an_array_or_a_tree_in_full(message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        DUMPS[message]()
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+class Net(nnx.Module):
+    def __init__(self, width, rngs):
+        self.layer = nnx.Linear(2, width, rngs=rngs)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (Net, "got the class Net of (width, rngs): give lambda key: Net(..., rngs=nnx.Rngs(key))"),
+        (lambda key: Net(2, key), "here the key itself was used as one"),
+        (lambda key: nn.MLP((2, 2), rngs=key), "nnx.Rngs(key) makes it of a key"),
+        (Net(2, nnx.Rngs(0)), "got a network: lambda key: Net(..., rngs=nnx.Rngs(key))"),
+        (linen.Dense(2), "got a module of flax.linen"),
+    ],
+)
+def test_what_does_not_build_a_network_from_a_key_is_told_how(build, said):
+    data = jnp.ones((4, 2)), jnp.zeros(4, int)
+    with pytest.raises(TypeError, match="must be a") as caught:
+        training.fit(build, optax.sgd(0.1), data, jax.random.split(KEY), epochs=1, batch_size=2)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("starts", "said"),
+    [
+        (jnp.zeros(5), "starts[None] makes a batch of one run"),
+        ({"x": jnp.zeros(5)}, "jax.tree.map(lambda leaf: leaf[None], starts) makes a batch"),
+        ([jnp.zeros(5)] * 3, "jnp.stack(starts) makes a batch"),
+        ([[0.0, 1.0], [1.0, 2.0]], "jnp.array(starts) makes one"),
+        (jnp.zeros(()), "jax.tree.map(lambda leaf: leaf[None], starts) makes a batch"),
+    ],
+)
+def test_starts_that_are_no_batch_are_told_how_to_make_one(starts, said):
+    def fun(x):
+        return jnp.sum(jnp.asarray(x["x"] if isinstance(x, dict) else x[4])[2:])
+
+    for call in (
+        lambda: saddle.escape(fun, optax.sgd(0.1), starts, max_steps=3),
+        lambda: saddle.find(fun, starts),
+    ):
+        with pytest.raises((ValueError, IndexError)) as caught:
+            call()
+        assert said in " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
 
 
 def test_formulas_overflow_to_infinity_instead_of_failing():

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine import _files as files
 from jaxopt_course._engine._files import Stamp
@@ -37,7 +38,7 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
         array = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
         name = f"{jax.tree_util.keystr(path)}|{array.dtype.name}"
         if array.dtype.hasobject:
-            raise TypeError(f"{name} must be an array of numbers, got {leaf!r}")
+            raise TypeError(f"{name} must be an array of numbers, got {brief(leaf)}")
         # Archives know the types of NumPy itself alone: bfloat16 goes as its bits.
         bits = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
         arrays[name] = bits

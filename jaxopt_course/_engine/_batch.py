@@ -15,6 +15,7 @@ import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -87,9 +88,9 @@ def local_devices(devices: Any) -> tuple[jax.Device, ...]:
     if devices is None:
         return tuple(jax.local_devices())
     if not isinstance(devices, list | tuple) or not all(isinstance(d, jax.Device) for d in devices):
-        raise TypeError(f"devices must be a tuple of devices of JAX, got {devices!r}")
+        raise TypeError(f"devices must be a tuple of devices of JAX, got {brief(devices)}")
     if not devices:
-        raise ValueError(f"devices must hold at least one device, got {devices!r}")
+        raise ValueError(f"devices must hold at least one device, got {brief(devices)}")
     return tuple(devices)
 
 
@@ -163,7 +164,9 @@ def run(
     if is_traced((program, starts)):
         for name, value in (("checkpoint", checkpoint), ("callback", callback)):
             if value is not None:
-                raise ValueError(f"{name} must be None within a traced function, got {value!r}")
+                raise ValueError(
+                    f"{name} must be None within a traced function, got {brief(value)}"
+                )
         return _run_inline(program, starts)
     check_off_the_mesh(program)
     source = Batch(starts)

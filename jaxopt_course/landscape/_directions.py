@@ -28,6 +28,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course import saddle
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
@@ -409,8 +410,8 @@ def _axes(path: str, axes: Any, leaf: jax.Array) -> tuple[int, ...] | None:
         return tuple(range(leaf.ndim)[axis] for axis in wanted)
     except (TypeError, IndexError) as error:
         raise ValueError(
-            f"filter_axes must give axes of an array of shape {leaf.shape}, or None, got {axes!r} "
-            f"for {path}"
+            f"filter_axes must give axes of an array of shape {leaf.shape}, or None, "
+            f"got {brief(axes)} for {path}"
         ) from error
 
 

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_callable, check_flag, check_one_of, check_real
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -290,7 +291,7 @@ def activation(name: str | Activation, **parameters: Any) -> Activation:
         if parameter not in known:
             raise TypeError(
                 f"activation {name!r} takes {', '.join(known) or 'no parameters'}; "
-                f"got {parameter!r}"
+                f"got {brief(parameter)}"
             )
     return functools.partial(function, **parameters)
 
@@ -309,7 +310,7 @@ def check_activation(**arguments: Any) -> None:
             nearest = difflib.get_close_matches(value.lower(), ACTIVATIONS, n=1, cutoff=0.4)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             listed = ", ".join(ACTIVATIONS)
-            raise ValueError(f"{name} must be one of {listed}; got {value!r}{hint}")
+            raise ValueError(f"{name} must be one of {listed}; got {brief(value)}{hint}")
 
 
 def _half_normal_rule(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -380,7 +381,7 @@ def gain(function: str | Activation, *, direction: str = "forward", **parameters
     second_moment = float(np.tile(weights / 2, 2) @ values**2)
     if not (0 < second_moment < math.inf):
         raise ValueError(
-            f"function must have a positive finite second moment, got {second_moment} "
+            f"function must have a positive finite second moment, got {brief(second_moment)} "
             f"for {function!r}"
         )
     return second_moment**-0.5

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_real_array, to_sizes
 
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -95,11 +96,11 @@ def im2col_conv_general_dilated(
     check_real_array("lhs", lhs)
     check_real_array("rhs", rhs)
     if any(stride < 1 for stride in to_sizes("window_strides", window_strides)):
-        raise ValueError(f"window_strides must be positive, got {window_strides}")
+        raise ValueError(f"window_strides must be positive, got {brief(window_strides)}")
     check_count(feature_group_count=feature_group_count)
     _check_padding(padding, len(lhs.shape) - 2)
     if len(window_strides) != len(lhs.shape) - 2:
-        raise ValueError(f"window_strides must be one an axis of lhs, got {window_strides}")
+        raise ValueError(f"window_strides must be one an axis of lhs, got {brief(window_strides)}")
     # What the form does not cover is left to the backend.
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
@@ -154,11 +155,15 @@ def _check_padding(padding: Any, rank: int) -> None:
     """Raise unless the padding is one of lax's names or pairs of integers."""
     if isinstance(padding, str):
         if padding.upper() not in ("SAME", "VALID", "SAME_LOWER"):
-            raise ValueError(f"padding must be SAME, SAME_LOWER, VALID or pairs, got {padding!r}")
+            raise ValueError(
+                f"padding must be SAME, SAME_LOWER, VALID or pairs, got {brief(padding)}"
+            )
         return
     try:
         pairs = [to_sizes("padding", pair) for pair in padding]
     except TypeError as error:
-        raise TypeError(f"padding must be a name or pairs of integers, got {padding!r}") from error
+        raise TypeError(
+            f"padding must be a name or pairs of integers, got {brief(padding)}"
+        ) from error
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"padding must be pairs of integers, got {padding!r}")
+        raise ValueError(f"padding must be pairs of integers, got {brief(padding)}")

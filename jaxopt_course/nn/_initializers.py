@@ -26,6 +26,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_inexact_dtype,
@@ -370,7 +371,7 @@ def _scaled(activation, direction, mode, distribution, in_axis, out_axis, batch_
 def _check_shape(shape):
     """Raise unless `shape` is a sequence of sizes."""
     if any(size < 0 for size in to_sizes("shape", shape)):
-        raise ValueError(f"shape must not hold negative sizes, got {shape}")
+        raise ValueError(f"shape must not hold negative sizes, got {brief(shape)}")
 
 
 def _in_float32(initializer):

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_count,
     check_key,
@@ -211,7 +212,7 @@ def permute_units(tree: Any, permutations: Mapping[str, Any], axes: Axes) -> Any
         order = permutations[name]
         if not is_traced(order) and sorted(np.asarray(order).tolist()) != list(range(size)):
             raise ValueError(
-                f"permutations[{name!r}] must be an order of {size} units, got {order}"
+                f"permutations[{name!r}] must be an order of {size} units, got {brief(order)}"
             )
 
     def permuted(keys, leaf):
@@ -347,11 +348,12 @@ def _checked(axes: Any) -> dict[str, tuple[str | None, ...]]:
     check_mapping(axes=axes)
     for path, names in axes.items():
         if not isinstance(path, str) or not isinstance(names, tuple | list):
-            raise TypeError(f"axes must map paths to tuples of names, got {path!r}: {names!r}")
+            raise TypeError(f"axes must map paths to tuples of names, got {brief({path: names})}")
         given = [name for name in names if name is not None]
         if not all(isinstance(name, str) for name in given) or len(set(given)) < len(given):
             raise ValueError(
-                f"axes must name units by strings, each once in a leaf, got {names!r} for {path}"
+                "axes must name units by strings, each once in a leaf, "
+                f"got {brief(names)} for {path}"
             )
     return {path: tuple(names) for path, names in axes.items()}
 
@@ -364,7 +366,7 @@ def _sizes(axes: Axes, leaves: Mapping[str, Any], of: str) -> dict[str, int]:
             raise ValueError(f"axes must be of leaves of {of}, got {path} beside {[*leaves]}")
         shape = np.shape(leaves[path])
         if len(shape) != len(names):
-            raise ValueError(f"axes must name {len(shape)} axes of {path}, got {names}")
+            raise ValueError(f"axes must name {len(shape)} axes of {path}, got {brief(names)}")
         for name, size in zip(names, shape, strict=True):
             if name is not None and sizes.setdefault(name, size) != size:
                 raise ValueError(
@@ -454,7 +456,7 @@ def _by_activations(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Assign every layer by the inner products of its units' activations."""
     if not isinstance(activations, tuple | list) or len(activations) != 2:
-        raise TypeError(f"activations must be two mappings, got {activations!r:.80}")
+        raise TypeError(f"activations must be two mappings, got {brief(activations)}")
     for one in activations:
         check_mapping(activations=one)
         if set(one) != set(sizes):

@@ -3,6 +3,8 @@
 import importlib.util
 from typing import Any
 
+from jaxopt_course._brief import brief
+
 
 def axes(ax: Any) -> Any:
     """Return the axes to draw into: those given, or those of a new figure.
@@ -25,5 +27,5 @@ def axes(ax: Any) -> Any:
 
         return pyplot.subplots(layout="constrained")[1]
     if not isinstance(ax, Axes):
-        raise TypeError(f"ax must be a matplotlib Axes or None, got {ax!r}")
+        raise TypeError(f"ax must be a matplotlib Axes or None, got {brief(ax)}")
     return ax

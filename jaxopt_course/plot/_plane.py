@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_count,
     check_flag,
@@ -70,12 +71,12 @@ def surface(
     check_objective("fun", fun, jax.ShapeDtypeStruct((2,), jnp.result_type(float)))
     check_count(num_points=num_points, levels=levels)
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise TypeError(f"bounds must be ((left, right), (bottom, top)), got {bounds!r}")
+        raise TypeError(f"bounds must be ((left, right), (bottom, top)), got {brief(bounds)}")
     for side in bounds:
         check_interval("bounds", side)
     (left, right), (bottom, top) = bounds
     if left == right or bottom == top:
-        raise ValueError(f"bounds must be ((left, right), (bottom, top)), got {bounds}")
+        raise ValueError(f"bounds must be ((left, right), (bottom, top)), got {brief(bounds)}")
     ax = axes(ax)
     x, y = jnp.linspace(left, right, num_points), jnp.linspace(bottom, top, num_points)
     values = jax.jit(jax.vmap(jax.vmap(lambda x, y: fun(jnp.stack([x, y])), (0, None)), (None, 0)))
@@ -161,7 +162,9 @@ def plane(
     if isinstance(levels, tuple | list) or np.ndim(levels):
         given, levels = levels, to_doubles("levels", levels)
         if levels.ndim != 1 or not levels.size or not (np.diff(levels) > 0).all():
-            raise ValueError(f"levels must be a number, or levels in ascending order, got {given}")
+            raise ValueError(
+                f"levels must be a number, or levels in ascending order, got {brief(given)}"
+            )
     else:
         check_count(levels=levels)
     check_flag(log=log, filled=filled)
@@ -233,10 +236,10 @@ def points(
             f"{where.shape} and {kinds.shape}"
         )
     if not np.isin(kinds, list(Kind)).all():
-        raise ValueError(f"kinds must be of saddle.Kind, got {kinds}")
+        raise ValueError(f"kinds must be of saddle.Kind, got {brief(kinds)}")
     open_ = np.zeros(len(where), bool) if hollow is None else np.asarray(hollow)
     if open_.shape != kinds.shape or open_.dtype != bool:
-        raise ValueError(f"hollow must be booleans of shape {kinds.shape}, got {hollow!r}")
+        raise ValueError(f"hollow must be booleans of shape {kinds.shape}, got {brief(hollow)}")
     arrows = None if directions is None else to_doubles("directions", directions)
     if arrows is not None and arrows.shape != where.shape:
         raise ValueError(f"directions must have shape {where.shape}, got {arrows.shape}")

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_interval, check_text
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.plot._bands import band
@@ -127,7 +128,7 @@ def _recorded(runs: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
     if seen.get(what) is None:
         names = [name for name, values in seen.items() if values is not None]
         hint = ": give escape record_min_eigenvalue=True" if what == "min_eigenvalue" else ""
-        raise ValueError(f"what must be one of {names}, got {what!r}{hint}")
+        raise ValueError(f"what must be one of {names}, got {brief(what)}{hint}")
     values = getattr(seen[what], "value", seen[what])
     if len(jax.tree.leaves(values)) != 1 or not hasattr(values, "shape"):
         raise ValueError(f"what must be observed as one array, and {what!r} is a tree")

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_positive
 from jaxopt_course.plot._axes import axes
 from jaxopt_course.saddle import Eigenpairs, SpectralDensity
@@ -48,9 +49,11 @@ def density(
         'eigenvalue of the Hessian'
     """
     if not isinstance(spectral_density, SpectralDensity):
-        raise TypeError(f"spectral_density must be a SpectralDensity, got {spectral_density!r}")
+        raise TypeError(
+            f"spectral_density must be a SpectralDensity, got {brief(spectral_density)}"
+        )
     if eigenpairs is not None and not isinstance(eigenpairs, Eigenpairs):
-        raise TypeError(f"eigenpairs must be an Eigenpairs or None, got {eigenpairs!r}")
+        raise TypeError(f"eigenpairs must be an Eigenpairs or None, got {brief(eigenpairs)}")
     check_positive(width=width, optional=True)
     check_count(num_points=num_points)
     ax = axes(ax)

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_key, check_non_negative, check_number, check_positive
 from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import Problem, check_shape, random_start
@@ -79,7 +80,9 @@ def matrix_completion(
     check_number(sampling_probability=sampling_probability)
     check_positive(row_bound=1.0 if row_bound is None else row_bound)
     if not 0 < sampling_probability <= 1:
-        raise ValueError(f"sampling_probability must lie in (0, 1], got {sampling_probability}")
+        raise ValueError(
+            f"sampling_probability must lie in (0, 1], got {brief(sampling_probability)}"
+        )
     check_key(key=key)
     # The truth, and which of its entries are seen: a symmetric choice.
     basis_key, sampling_key = jax.random.split(stream(key, "problem"))
@@ -95,7 +98,7 @@ def matrix_completion(
     if not bound >= largest_row:
         raise ValueError(
             f"row_bound must be at least the largest row of the truth, {largest_row:g}, "
-            f"got {row_bound}"
+            f"got {brief(row_bound)}"
         )
     weight = sampling_probability * dimension / 100 if penalty is None else penalty
     check_non_negative(penalty=weight)

@@ -34,7 +34,9 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_flag, check_key
+from jaxopt_course.nn._arguments import built_from
 from jaxopt_course.nn._functional_view import Apply, FunctionalView, functional_view
 from jaxopt_course.problems._problem import Problem
 
@@ -95,11 +97,11 @@ def empirical_loss(
     if isinstance(model, nnx.Module):
         view, kind = functional_view(model), type(model).__name__
     elif callable(model):
-        built = model(jax.random.key(0))
+        built = built_from("model", model, jax.random.key(0))
         view, kind = _view(built), type(built).__name__
     else:
         raise TypeError(
-            f"model must be a flax.nnx.Module, or a function from a key to one, got {model!r}"
+            f"model must be a flax.nnx.Module, or a function from a key to one, got {brief(model)}"
         )
     # Tracing shows whether data, model and loss fit together; whether examples depend on one
     # another shows only by evaluating a few.
@@ -131,7 +133,7 @@ def _array(name, values):
     try:
         return jnp.asarray(values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} must be an array, got {values!r}") from error
+        raise TypeError(f"{name} must be an array, got {brief(values)}") from error
 
 
 @dataclasses.dataclass(frozen=True)

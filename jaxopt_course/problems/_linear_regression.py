@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_finite, check_positive, to_doubles, to_sizes
 from jaxopt_course.problems._networks import balanced_points, product_of, weights_start
 from jaxopt_course.problems._problem import KnownPoint, Problem
@@ -97,7 +98,7 @@ def linear_network_on_data(
     if np.min(-np.diff(sigma, append=0)) <= 1e-10 * sigma[0]:
         raise ValueError(
             "inputs and targets must give Y X^T (X X^T)^(-1/2) distinct positive singular values, "
-            f"got {sigma}"
+            f"got {brief(sigma)}"
         )
     # What no linear map explains of the targets is part of every value.
     unexplained = float(np.sum(y**2) - np.sum(sigma**2)) / 2

@@ -32,6 +32,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_integer, check_key, check_positive, to_sizes
 from jaxopt_course._streams import stream
 from jaxopt_course.problems._networks import linear_network
@@ -85,7 +86,7 @@ def symmetric_factorization(
     dimension = spectrum.size
     check_integer(rank=rank)
     if not 1 <= rank <= dimension:
-        raise ValueError(f"rank must lie in [1, {dimension}], got {rank}")
+        raise ValueError(f"rank must lie in [1, {dimension}], got {brief(rank)}")
     # The matrix to be factorized, in random coordinates if there is a key.
     basis = np.eye(dimension)
     if key is not None:
@@ -167,7 +168,7 @@ def asymmetric_factorization(
     sizes = to_sizes("shape", shape)
     check_integer(rank=rank)
     if len(sizes) != 2 or min(sizes) < 1:
-        raise ValueError(f"shape must be two positive integers, got {shape}")
+        raise ValueError(f"shape must be two positive integers, got {brief(shape)}")
     check_positive(rank=rank)
     rows, columns = sizes
     problem = linear_network(

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_arrays,
     check_key,
@@ -75,7 +76,7 @@ def linear_network(
     """
     sizes = to_sizes("widths", widths)
     if len(sizes) < 3 or min(sizes) < 1:
-        raise ValueError(f"widths must be at least three positive integers, got {widths}")
+        raise ValueError(f"widths must be at least three positive integers, got {brief(widths)}")
     check_positive(init_scale=init_scale)
     sigma = check_spectrum("singular_values", singular_values)
     smaller = min(sizes[0], sizes[-1])
@@ -114,7 +115,7 @@ def product_of(weights: Sequence[jax.Array], sizes: tuple[int, ...], name: str) 
     listed = weights if isinstance(weights, list | tuple) else [weights]
     got = tuple(getattr(weight, "shape", None) for weight in listed)
     if got != shapes:
-        raise ValueError(f"{where} must be weights of shapes {shapes}, got {got}")
+        raise ValueError(f"{where} must be weights of shapes {shapes}, got {brief(got)}")
     return functools.reduce(lambda product, weight: weight @ product, weights)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import to_doubles
 from jaxopt_course.problems._problem import KnownPoint, Problem, check_shape, random_start
 
@@ -51,7 +52,7 @@ def phase_retrieval(
     """
     z = to_doubles("signal", signal)
     if z.ndim != 1 or z.size < 2 or not np.all(np.isfinite(z)) or not np.any(z):
-        raise ValueError(f"signal must be two or more numbers, not all zero, got {signal}")
+        raise ValueError(f"signal must be two or more numbers, not all zero, got {brief(signal)}")
     square = float(z @ z)
     rest = z.size - 1
     # Any direction orthogonal to z: what is left of the axis that z is least along.

@@ -138,7 +138,7 @@ def mirror_images(point: KnownPoint) -> Iterator[KnownPoint]:
         8
     """
     if not isinstance(point, KnownPoint):
-        raise TypeError(f"point must be a KnownPoint, got {point!r}")
+        raise TypeError(f"point must be a KnownPoint, got {brief(point)}")
     return _mirror_images(point)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_key, to_doubles
 from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
@@ -61,7 +62,7 @@ def quadratic(
     spectrum = to_doubles("eigenvalues", eigenvalues)
     if spectrum.ndim != 1 or not spectrum.size or not np.all(np.isfinite(spectrum)):
         raise ValueError(
-            f"eigenvalues must be a non-empty list of finite numbers, got {eigenvalues}"
+            f"eigenvalues must be a non-empty list of finite numbers, got {brief(eigenvalues)}"
         )
     shape = spectrum.shape
     origin = np.zeros(shape) if center is None else to_doubles("center", center)

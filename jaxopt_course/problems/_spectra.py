@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_integer, to_doubles
 from jaxopt_course.problems._problem import Kind, KnownPoint
 
@@ -31,7 +32,7 @@ def check_spectrum(name: str, values: Sequence[float] | np.ndarray) -> np.ndarra
         or not np.all(spectrum > 0)
         or np.unique(spectrum).size != spectrum.size
     ):
-        raise ValueError(f"{name} must be distinct positive numbers, got {values}")
+        raise ValueError(f"{name} must be distinct positive numbers, got {brief(values)}")
     return spectrum
 
 
@@ -121,5 +122,5 @@ def check_low_rank(
         )
     columns = spectrum.size if rank is None else rank
     if not spectrum.size <= columns <= dimension:
-        raise ValueError(f"rank must lie in [{spectrum.size}, {dimension}], got {rank}")
+        raise ValueError(f"rank must lie in [{spectrum.size}, {dimension}], got {brief(rank)}")
     return spectrum, columns

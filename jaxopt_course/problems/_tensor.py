@@ -42,6 +42,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_integer, check_key, check_positive, to_doubles
 from jaxopt_course._streams import stream
 from jaxopt_course.problems._problem import (
@@ -85,10 +86,10 @@ def tensor_component(
     """
     w = to_doubles("weights", weights)
     if w.ndim != 1 or not w.size or not np.all(np.isfinite(w) & (w > 0)):
-        raise ValueError(f"weights must be positive numbers, got {weights}")
+        raise ValueError(f"weights must be positive numbers, got {brief(weights)}")
     check_integer(order=order)
     if order < 3:
-        raise ValueError(f"order must be at least 3, got {order}")
+        raise ValueError(f"order must be at least 3, got {brief(order)}")
     dimension = w.size
     basis = _components(key, dimension)
     shape = (dimension,)

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _krylov
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -189,7 +190,7 @@ def gauss_newton_product(
     """
     for name, function in (("model", model), ("loss", loss)):
         if not callable(function):
-            raise TypeError(f"{name} must be a function, got {function!r}")
+            raise TypeError(f"{name} must be a function, got {brief(function)}")
     check_real_floating("x", x)
     inspect_objective("loss(model)", lambda x: loss(model(x)), x)
     check_tangent("v", v, "x", x)
@@ -310,7 +311,7 @@ def _check_examples(
     """Raise unless `fun` returns a real array with examples, of so many axes."""
     out = jax.eval_shape(lambda x: fun(_krylov.half_widened(x)), x)
     if not isinstance(out, jax.ShapeDtypeStruct) or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise TypeError(f"{name} must return a real floating array, got {out}")
+        raise TypeError(f"{name} must return a real floating array, got {brief(out)}")
     if out.ndim < least or (most is not None and out.ndim > most) or not out.size:
         wanted = "(N,)" if most == 1 else "(N, classes)" if least == 2 else "(N, ...)"
         raise ValueError(f"{name} must return an array of shape {wanted}, got {out.shape}")

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
@@ -34,6 +35,7 @@ from jaxopt_course._checks import (
     check_number,
     check_positive,
     check_real_floating,
+    hint_of_batch,
     is_traced,
 )
 from jaxopt_course._dataset import dataset, flags
@@ -290,7 +292,7 @@ def escape(
     if minibatch is not None:
         optimizer = with_minibatches(fun, optimizer, minibatch, replacement)
     elif replacement is not False:
-        raise ValueError(f"replacement must be given with minibatch only, got {replacement!r}")
+        raise ValueError(f"replacement must be given with minibatch only, got {brief(replacement)}")
     runs = _check_batch(starts, keys, optimizer)
     check_count(max_steps=max_steps)
     check_count(record_every=record_every, optional=True)
@@ -318,6 +320,7 @@ def escape(
         max_steps=int(max_steps),
         lanes=int(lanes),
         eval_params=eval_params,
+        hint=hint_of_batch("starts", starts),
     )
     # A value that is not finite at a start is a mistake of the caller's, later it is divergence.
     finite = _is_finite(program.fun, starts)
@@ -384,7 +387,8 @@ def _check_batch(starts: chex.ArrayTree, keys: Any, optimizer: Any) -> int:
         if keys.size != runs:
             raise ValueError(
                 "starts and keys must agree on the number of runs, got "
-                f"starts: {runs}, keys: {keys.size}"
+                f"starts: {runs}, keys: {keys.size}; of one point "
+                "jax.tree.map(lambda leaf: jnp.stack([leaf] * keys.size), point) makes starts"
             )
     elif not is_optimizer(optimizer):
         raise ValueError(

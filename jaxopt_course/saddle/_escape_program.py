@@ -11,6 +11,7 @@ be decomposed (`update_where`).
 import enum
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -356,6 +357,7 @@ def trace_program(
     max_steps: int,
     lanes: int,
     eval_params: Callable[[Any, Any], Any] | None = None,
+    hint: AbstractContextManager[None] | None = None,
 ) -> EscapeProgram:
     """Trace objective and optimizer into the program of their runs.
 
@@ -368,8 +370,10 @@ def trace_program(
         max_steps: Steps after which a run is given up.
         lanes: How many runs take their steps together.
         eval_params: From optimizer state and parameters to those at which a run is reported.
+        hint: What adds a hint to errors of the objective.
     """
-    traced = trace_objective("fun", fun, start.params, at)
+    with hint or nullcontext():
+        traced = trace_objective("fun", fun, start.params, at)
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(start.params))
     wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), start.params)
     curved = traced if wide == start.params else trace_objective("fun", fun, wide, at)

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxopt_course import _krylov, _loops
+from jaxopt_course._brief import brief
 from jaxopt_course._memory import check_rows
 from jaxopt_course._progress import counted
 from jaxopt_course._streams import stream
@@ -145,7 +146,9 @@ def smallest_spectrum(
             f"got {null_basis.shape}"
         )
     if not 0 < failure_probability < 1:
-        raise ValueError(f"failure_probability must lie in (0, 1), got {failure_probability}")
+        raise ValueError(
+            f"failure_probability must lie in (0, 1), got {brief(failure_probability)}"
+        )
     if num_steps < k + 2:
         raise ValueError(f"num_steps must be at least k + 2 = {k + 2}, got {num_steps}")
     if max_products < num_steps:

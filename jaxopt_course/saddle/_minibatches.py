@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_at_most, check_count, check_flag
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._objectives import MeanOverBatches, num_examples
@@ -56,7 +57,7 @@ def with_minibatches(
     if not isinstance(fun, MeanOverBatches):
         raise TypeError(
             "fun must be made by saddle.mean_over_batches where minibatch is given, whose loss and "
-            f"data it takes, got {fun!r}"
+            f"data it takes, got {brief(fun)}"
         )
     check_flag(replacement=replacement)
     check_count(minibatch=size)

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from jaxopt_course._brief import brief, shapes
 from jaxopt_course._checks import check_count
 from jaxopt_course._reading import readable
 
@@ -135,7 +136,7 @@ def mean_over_batches(
         6.0 -4.0
     """
     if not callable(loss):
-        raise TypeError(f"loss must be a function of parameters and a batch, got {loss!r}")
+        raise TypeError(f"loss must be a function of parameters and a batch, got {brief(loss)}")
     check_count(batch_size=batch_size)
     num_examples(data)
     return MeanOverBatches(_as_pytree(loss), jax.tree.map(jnp.asarray, data), batch_size)
@@ -167,7 +168,7 @@ def num_examples(data: Any, name: str = "data") -> int:
     if len(sizes) != 1 or sizes <= {(), (0,)}:
         raise ValueError(
             f"{name} must hold arrays with the same positive number of examples along the first "
-            f"axis, got shapes {[jnp.shape(leaf) for leaf in jax.tree.leaves(data)]}"
+            f"axis, got shapes {shapes(data)}"
         )
     return sizes.pop()[0]
 

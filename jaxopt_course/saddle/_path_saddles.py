@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_batch,
     check_not_empty,
@@ -201,7 +202,7 @@ def path_saddles(
         raise ValueError(f"steps must be {entries} numbers, one an entry, got {numbered.size}")
     check_positive(prominence=prominence)
     if float(prominence) < 1:
-        raise ValueError(f"prominence must be at least 1, got {prominence}")
+        raise ValueError(f"prominence must be at least 1, got {brief(prominence)}")
     check_positive(max_distance=max_distance, optional=True)
 
     # Value and gradient norm at every entry.

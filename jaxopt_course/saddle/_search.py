@@ -30,6 +30,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_course._batching import update_where
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_batch,
     check_callable,
@@ -42,6 +43,7 @@ from jaxopt_course._checks import (
     check_positive,
     check_real,
     check_real_floating,
+    hint_of_batch,
     is_traced,
 )
 from jaxopt_course._engine import _batch as batch
@@ -282,7 +284,8 @@ def find(
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(starts))
     starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, wide), starts)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], wide), starts)
-    objective = trace_objective("fun", fun, shapes, lambda: jax.tree.map(_first, starts))
+    with hint_of_batch("starts", starts):
+        objective = trace_objective("fun", fun, shapes, lambda: jax.tree.map(_first, starts))
     warn_of_batch_statistics("fun", objective, stacklevel=3)
     optional = {
         name: None if function is None else trace(name, function, shapes)
@@ -343,14 +346,14 @@ def _check_index(index: Any, method: str | None, starts: chex.ArrayTree, runs: i
         return jnp.full(runs, -1, jnp.int32)
     check_real(index=index)
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
-        raise TypeError(f"index must be an integer or integers, got {index!r}")
+        raise TypeError(f"index must be an integer or integers, got {brief(index)}")
     if jnp.shape(index) not in ((), (runs,)):
         raise ValueError(f"index must have shape () or ({runs},), got {jnp.shape(index)}")
     dimension = sum(jnp.size(leaf) for leaf in jax.tree.leaves(starts)) // runs
     if not isinstance(index, jax.core.Tracer) and not np.all(
         (np.asarray(index) >= 0) & (np.asarray(index) <= dimension)
     ):
-        raise ValueError(f"index must lie in [0, {dimension}], got {index}")
+        raise ValueError(f"index must lie in [0, {dimension}], got {brief(index)}")
     return jnp.broadcast_to(jnp.asarray(index, jnp.int32), (runs,))
 
 

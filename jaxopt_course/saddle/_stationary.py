@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _batching, _krylov
+from jaxopt_course._brief import shapes as shapes_of
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -402,8 +403,7 @@ def flat_directions(
         if jax.tree.structure(tangents) != structure or shapes != expected or len(counts) != 1:
             raise ValueError(
                 "null_space must be tangent vectors: a pytree like x with one leading axis more in "
-                f"each leaf, of the same length; got {jax.tree.map(jnp.shape, tangents)} for x of "
-                f"{jax.tree.map(jnp.shape, x)}"
+                f"each leaf, of the same length; got {shapes_of(tangents)} for x of {shapes_of(x)}"
             )
         return jax.vmap(lambda tangent: _krylov.ravel(tangent)[0])(tangents).astype(flat.dtype)
 

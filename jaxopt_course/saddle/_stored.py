@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_count,
     check_flag,
@@ -272,7 +273,7 @@ def escape_to_disk(
     check_rule(optimizer)
     runs = int(runs)
     if not callable(init):
-        raise TypeError(f"init must be a function from a key to parameters, got {init!r}")
+        raise TypeError(f"init must be a function from a key to parameters, got {brief(init)}")
     execution = checked_execution(devices, lanes, folder, checkpoint_every, callback)
     # What draws a start is traced, too: runs are drawn where they are run, and their number costs
     # nothing.

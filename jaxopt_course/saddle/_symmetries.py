@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_arrays, check_matrix
 
 
@@ -102,7 +103,7 @@ def rescaling_null_space(incoming: chex.Array, outgoing: chex.Array) -> tuple[ja
     hidden = incoming.shape[0]
     check_arrays("outgoing", outgoing)
     if getattr(outgoing, "ndim", 0) not in (1, 2):
-        raise ValueError(f"outgoing must be a matrix or a vector, got {outgoing!r}")
+        raise ValueError(f"outgoing must be a matrix or a vector, got {brief(outgoing)}")
     incoming, outgoing = jnp.asarray(incoming), jnp.asarray(outgoing)
     if outgoing.shape[-1] != hidden:
         raise ValueError(

@@ -8,6 +8,7 @@ over T steps it bounds the smallest gradient norm, and so the steps to an epsilo
 Nesterov (2004), Introductory Lectures on Convex Optimization, section 1.2.3.
 """
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_non_negative, check_positive, is_concrete_number
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
@@ -104,7 +105,7 @@ def stationarity_iterations(
     check_positive(smoothness=smoothness, epsilon=epsilon, learning_rate=rate, arrays=True)
     check_non_negative(function_gap=function_gap, arrays=True)
     if is_concrete_number(rate) and is_concrete_number(smoothness) and rate * smoothness >= 2:
-        raise ValueError(f"learning_rate must be less than 2 / smoothness, got {rate}")
+        raise ValueError(f"learning_rate must be less than 2 / smoothness, got {brief(rate)}")
     slope = guaranteed_decrease(epsilon, learning_rate=rate, smoothness=smoothness)
     return function_gap / slope
 

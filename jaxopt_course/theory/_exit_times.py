@@ -6,6 +6,7 @@ Everything here follows from these two factors.
 Lee, Simchowitz, Jordan and Recht (2016), https://arxiv.org/abs/1602.04915, begin with this example.
 """
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_positive, is_concrete_number
 from jaxopt_course.theory._numbers import Numeric, in_doubles, namespace
 
@@ -84,7 +85,7 @@ def octopus_exit_ratio(
     ):
         raise ValueError(
             f"learning_rate must be less than 1 / (2 attraction) = {1 / (2 * attraction)}, "
-            f"got {learning_rate}"
+            f"got {brief(learning_rate)}"
         )
     np = namespace(learning_rate, attraction, repulsion)
     shrink = np.log1p(-2 * learning_rate * attraction)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_at_most,
     check_fraction,
@@ -115,7 +116,7 @@ def exponential_rate(
     check_at_most(limit, "(1 - sqrt(decay))^2", **product)
     # Without momentum the limit is 1, and there all of the weights is lost.
     if not is_traced(shrinkage) and np.any(shrinkage >= 1):
-        raise ValueError(f"learning_rate * weight_decay must be below 1, got {shrinkage}")
+        raise ValueError(f"learning_rate * weight_decay must be below 1, got {brief(shrinkage)}")
     # 1 - alpha is the smaller root of y^2 - (1 - gamma + lambda eta) y + lambda eta, in the form
     # in which nothing cancels.
     b = 1 - decay + shrinkage

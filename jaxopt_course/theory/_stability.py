@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_positive, is_key
 
 # Curvatures that are tried first, a factor of 1.5 apart.
@@ -70,7 +71,7 @@ def stability_threshold(
     """
     if not isinstance(rule, optax.GradientTransformation):
         cure = ", a function: call it first" if callable(rule) else ""
-        raise TypeError(f"rule must be an optax.GradientTransformation, got {rule!r}{cure}")
+        raise TypeError(f"rule must be an optax.GradientTransformation, got {brief(rule)}{cure}")
     check_positive(gradient_scale=gradient_scale)
     check_count(steps=steps)
     with jax.enable_x64(True):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_key, to_doubles
 from jaxopt_course._reading import Reading, how_many, listed, readable
 
@@ -56,7 +57,7 @@ def grid(keys: jax.Array, **hyperparams: Sequence[float]) -> Grid:
     axes = [np.asarray(values) for values in hyperparams.values()]
     for name, axis in zip(hyperparams, axes, strict=True):
         if axis.ndim != 1 or not axis.size:
-            raise ValueError(f"{name} must be a list of one number or more, got {axis.tolist()}")
+            raise ValueError(f"{name} must be a list of one number or more, got {brief(axis)}")
     shape = (*(len(axis) for axis in axes), keys.shape[0])
     indices = np.indices(shape).reshape(len(shape), -1)
     values = {

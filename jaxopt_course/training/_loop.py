@@ -26,6 +26,7 @@ import optax
 from flax import nnx
 
 from jaxopt_course import transforms
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -265,7 +266,7 @@ def fit(
     metrics = {"accuracy": correct} if metrics is None else dict(metrics)
     for name, metric in metrics.items():
         if not callable(metric):
-            raise TypeError(f"metrics[{name!r}] must be a function, got {metric!r}")
+            raise TypeError(f"metrics[{name!r}] must be a function, got {brief(metric)}")
     _check_functions(build, loss, augment, eval_params, optimizer)
     check_count(epochs=epochs, batch_size=batch_size, evaluation_batch_size=evaluation_batch_size)
     observables = {} if observe is None else check_observe(observe)
@@ -324,7 +325,14 @@ def _check_functions(build: Any, loss: Any, augment: Any, eval_params: Any, opti
     """Raise TypeError unless everything that is to be called can be."""
     if isinstance(build, nnx.Module):
         raise TypeError(
-            f"build must be a function from a key to a network, got a network, {type(build)}"
+            "build must be a function from a key to a network, got a network: "
+            f"lambda key: {type(build).__name__}(..., rngs=nnx.Rngs(key))"
+        )
+    if any(base.__module__.startswith("flax.linen") for base in type(build).__mro__):
+        raise TypeError(
+            "build must be a function from a key to a network, got a module of flax.linen: give "
+            "lambda key: (apply, module.init(key, inputs), {}), where "
+            "apply(params, state, inputs, train=False) returns outputs and state"
         )
     check_callable(build=build, loss=loss)
     check_callable(augment=augment, eval_params=eval_params, optional=True)
@@ -336,7 +344,7 @@ def _hyperparam(name: str, values: Any) -> jax.Array:
     try:
         array = jnp.asarray(values)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"hyperparams[{name!r}] must be an array, got {values!r}") from error
+        raise TypeError(f"hyperparams[{name!r}] must be an array, got {brief(values)}") from error
     if is_key(array):
         raise TypeError(f"hyperparams[{name!r}] must be numbers, got keys")
     return array

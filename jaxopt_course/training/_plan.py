@@ -20,6 +20,7 @@ from jaxopt_course._equations import digest_of
 from jaxopt_course._observe import Observable
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace, trace_once
+from jaxopt_course.nn._arguments import built_from
 from jaxopt_course.nn._functional_view import FunctionalView, functional_view
 from jaxopt_course.training._program import Data, Observing, Sets, TrainingProgram, capacity
 from jaxopt_course.transforms._protocol import adapt, check_rule
@@ -93,7 +94,7 @@ def trace_start(plan: Plan, keys: jax.Array, hyperparams: dict[str, jax.Array]) 
     found = []
 
     def start(key: jax.Array, hyperparams: dict[str, Any]) -> Any:
-        built = plan.build(stream(key, "model"))
+        built = built_from("build", plan.build, stream(key, "model"))
         if not isinstance(built, nnx.Module) and not (isinstance(built, tuple) and len(built) == 3):
             raise TypeError(
                 "build must return an nnx.Module, or what it computes, its parameters and its "

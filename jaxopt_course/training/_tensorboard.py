@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_path
 from jaxopt_course.training._program import Epochs
 
@@ -70,7 +71,7 @@ class TensorBoard(contextlib.AbstractContextManager):
         from tensorboardX.proto.summary_pb2 import Summary  # pyrefly: ignore
 
         if not isinstance(epochs, Epochs):
-            raise TypeError(f"epochs must be an Epochs, got {epochs!r}")
+            raise TypeError(f"epochs must be an Epochs, got {brief(epochs)}")
         names = self._names
         if names is not None and len(names) < max(epochs.runs, max(epochs.run) + 1):
             raise ValueError(f"names must be one a run, {epochs.runs}, got {len(names)}")
@@ -113,10 +114,10 @@ class TensorBoard(contextlib.AbstractContextManager):
 def _check_names(names: Sequence[str]) -> list[str]:
     """Return the names of the runs, which must be distinct folders below the one for all."""
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"names must be a list of text, got {names!r}")
+        raise TypeError(f"names must be a list of text, got {brief(names)}")
     for name in names:
         if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-            raise ValueError(f"names must be folders below the one for all, got {name!r}")
+            raise ValueError(f"names must be folders below the one for all, got {brief(name)}")
     if len({PurePath(name) for name in names}) < len(names):
         raise ValueError(f"names must be distinct, got {list(names)}")
     return list(names)

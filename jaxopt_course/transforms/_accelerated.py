@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import theory
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_arrays,
     check_key,
@@ -114,7 +115,7 @@ def perturbed_accelerated_gradient_descent(
     """
     check_number(momentum=momentum)
     if is_concrete_number(momentum) and not 0 < momentum <= 1:
-        raise ValueError(f"momentum must lie in (0, 1], got {momentum}")
+        raise ValueError(f"momentum must lie in (0, 1], got {brief(momentum)}")
     check_positive(nce_radius=nce_radius)
     if not callable(learning_rate):
         check_positive(learning_rate=learning_rate)

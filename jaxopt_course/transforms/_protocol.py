@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_arrays, check_callable
 from jaxopt_course.transforms._momentum import (
     NesterovState,
@@ -83,7 +84,7 @@ def adapt(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     """
     if not is_optimizer(optimizer):
         cure = ", a function: call it first" if callable(optimizer) else ""
-        raise TypeError(f"optimizer must be a GradientTransformation, got {optimizer!r}{cure}")
+        raise TypeError(f"optimizer must be a GradientTransformation, got {brief(optimizer)}{cure}")
     if _is_from(optax.lookahead, optimizer):
         return _with_slow_params(optimizer)
     accepted = _extra_arguments(optimizer)
@@ -126,10 +127,10 @@ def check_rule(optimizer: Any, key: Any = None) -> Any:
         return optimizer
     wanted = "optimizer must be an optax.GradientTransformation or a function from a key to one"
     if not callable(optimizer):
-        raise TypeError(f"{wanted}, got {optimizer!r}")
+        raise TypeError(f"{wanted}, got {brief(optimizer)}")
     if not _takes_key(optimizer):
         raise TypeError(
-            f"{wanted}, got {optimizer!r}, which is no function of a key: call it first"
+            f"{wanted}, got {brief(optimizer)}, which is no function of a key: call it first"
         )
     if key is None:
         return optax.identity()
@@ -138,7 +139,7 @@ def check_rule(optimizer: Any, key: Any = None) -> Any:
     except TypeError as error:
         raise TypeError(f"{wanted}, but of a key it says: {error}") from error
     if not is_optimizer(made):
-        raise TypeError(f"{wanted}, got {made!r} of a key")
+        raise TypeError(f"{wanted}, got {brief(made)} of a key")
     return made
 
 
@@ -268,8 +269,8 @@ def fill(params: optax.Params, whole: optax.Params) -> optax.Params:
         )
     except ValueError as error:
         raise ValueError(
-            f"value_fn was made for the parameters {jax.tree.structure(whole)} and got a part of "
-            f"others, {jax.tree.structure(params)}"
+            f"value_fn was made for the parameters {brief(whole)} and got a part of others, "
+            f"{brief(params)}: {error}"
         ) from error
 
 

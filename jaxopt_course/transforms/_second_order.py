@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _krylov
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
 from jaxopt_course._tracing import trace_objective
 from jaxopt_course.transforms._protocol import Filling, has_masked
@@ -52,7 +53,7 @@ def objective(
         check_arrays(name, tree)
     check_like("updates", updates, "params", params)
     if not callable(fun):
-        raise TypeError(f"value_fn must be a function of the parameters, got {fun!r}")
+        raise TypeError(f"value_fn must be a function of the parameters, got {brief(fun)}")
     if has_masked(params) and not isinstance(fun, Filling):
         raise ValueError(
             f"{rule} got parameters of which a mask has taken some, and a value_fn of all of them: "
@@ -94,7 +95,7 @@ def check_subspace_size(subspace_size: Any) -> None:
         or not 0 < subspace_size < 2**31
     ):
         raise TypeError(
-            f"subspace_size must be a positive integer, got {subspace_size!r}; "
+            f"subspace_size must be a positive integer, got {brief(subspace_size)}; "
             "optax.inject_hyperparams needs static_args=('subspace_size',)"
         )
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_flag
 from jaxopt_course.transforms._protocol import adapt
 
@@ -61,7 +62,7 @@ def make_step(
         Array([1.], dtype=float32)
     """
     if not callable(fun):
-        raise TypeError(f"fun must be a function of the parameters, got {fun!r}")
+        raise TypeError(f"fun must be a function of the parameters, got {brief(fun)}")
     check_flag(has_aux=has_aux, donate=donate)
     update = adapt(optimizer).update
 
@@ -131,9 +132,9 @@ def flatten_by_dtype(params: Any) -> tuple[dict[str, jax.Array], Callable[[Any],
     leaves, structure = jax.tree.flatten(params)
     for leaf in leaves:
         if not isinstance(leaf, int | float | complex | np.ndarray | np.generic | jax.Array):
-            raise TypeError(f"params must hold arrays, got {leaf!r}")
+            raise TypeError(f"params must hold arrays, got {brief(leaf)}")
         if getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "OUSMm":
-            raise TypeError(f"params must hold arrays of numbers, got {leaf!r}")
+            raise TypeError(f"params must hold arrays of numbers, got {brief(leaf)}")
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     shapes = [leaf.shape for leaf in leaves]
     groups: dict[str, list[int]] = {}

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_course import _krylov
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_count,
     check_key,
@@ -109,7 +110,7 @@ def trust_region(
     check_count(max_cg_steps=max_cg_steps, traced=True)
     check_number(acceptance=acceptance)
     if is_concrete_number(acceptance) and not 0 <= acceptance <= 0.25:
-        raise ValueError(f"acceptance must lie in [0, 1/4], got {acceptance}")
+        raise ValueError(f"acceptance must lie in [0, 1/4], got {brief(acceptance)}")
     check_one_of(("eigh", "cg", "lanczos"), solver=solver)
     check_subspace_size(subspace_size)
     check_key(key=key, optional=True)

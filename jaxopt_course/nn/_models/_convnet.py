@@ -8,6 +8,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_real_array, to_sizes
 from jaxopt_course.nn._models._blocks import (
     Activation,
@@ -90,7 +91,8 @@ class ConvNet(nnx.Module):
         self.in_channels = in_channels
         if not widths or min(widths) < 1:
             raise ValueError(
-                f"widths must name at least one convolution by a positive integer, got {widths}"
+                "widths must name at least one convolution by a positive integer, "
+                f"got {brief(widths)}"
             )
         initial = {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List(

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_flag, check_real_array, to_sizes
 from jaxopt_course.nn._activations import identity
 from jaxopt_course.nn._models._blocks import (
@@ -73,7 +74,7 @@ class MLP(nnx.Module):
         if len(features) < 2 or min(features) < 1:
             raise ValueError(
                 f"features must be the positive sizes of input, hidden layers and output, "
-                f"got {features}"
+                f"got {brief(features)}"
             )
         self.num_inputs = features[0]
         blocks = []

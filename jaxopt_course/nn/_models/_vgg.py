@@ -22,6 +22,7 @@ from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_real_array, to_doubles
 from jaxopt_course.nn._models._blocks import (
     Activation,
@@ -91,7 +92,9 @@ class VGG16(nnx.Module):
         self.in_channels = in_channels
         rates = to_doubles("dropout_rates", dropout_rates)
         if rates.shape != (3,) or not np.all((rates >= 0) & (rates < 1)):
-            raise ValueError(f"dropout_rates must be three numbers in [0, 1), got {dropout_rates}")
+            raise ValueError(
+                f"dropout_rates must be three numbers in [0, 1), got {brief(dropout_rates)}"
+            )
         first_rate, convolution_rate, head_rate = dropout_rates
         initial = {"kernel_init": kernel_init, "bias_init": bias_init}
         block_options = {

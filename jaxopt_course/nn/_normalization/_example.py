@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_count, check_real_array
 from jaxopt_course.nn._arguments import check_axes
 from jaxopt_course.nn._normalization._base import Normalization, Options, canonical_axes
@@ -180,7 +181,7 @@ class GroupNorm(Normalization):
         if divisor is None or num_features % divisor:
             raise ValueError(
                 f"{name} must be a positive integer that divides num_features={num_features}, "
-                f"got {divisor}"
+                f"got {brief(divisor)}"
             )
         self.num_groups = divisor if group_size is None else num_features // divisor
         self.group_size = num_features // self.num_groups
@@ -209,7 +210,7 @@ class GroupNorm(Normalization):
         given = self.reduction_axes
         axes = canonical_axes(range(1, x.ndim) if given is None else given, x.ndim)
         if last not in axes:
-            raise ValueError(f"reduction_axes must include the last axis of x, got {given}")
+            raise ValueError(f"reduction_axes must include the last axis of x, got {brief(given)}")
         # The features' axis becomes two, (group, member); the members are reduced.
         grouped = x.reshape(*x.shape[:-1], self.num_groups, self.group_size)
         if mask is not None:

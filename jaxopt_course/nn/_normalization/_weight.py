@@ -22,6 +22,7 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PromoteDtypeFn
 
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_flag,
@@ -88,7 +89,9 @@ class WeightNorm(nnx.Module):
         check_callable(scale_init=scale_init, optional=True)
         check_callable(promote_dtype=promote_dtype)
         if not isinstance(layer_instance, nnx.Module):
-            raise TypeError(f"layer_instance must be a flax.nnx.Module, got {layer_instance!r}")
+            raise TypeError(
+                f"layer_instance must be a flax.nnx.Module, got {brief(layer_instance)}"
+            )
         self.layer_instance = layer_instance
         self.feature_axes = () if feature_axes is None else feature_axes
         self.use_scale = use_scale
