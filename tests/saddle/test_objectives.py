@@ -91,7 +91,11 @@ def test_half_precision_is_summed_in_float32():
     [
         ((np.ones(3), 0), ValueError, "batch_size must be positive, got 0"),
         ((np.ones(3), 1.5), TypeError, "batch_size must be an integer, got 1.5"),
-        (((np.ones(3), np.ones(2)), 1), ValueError, r"same positive number.*\(3,\) at \[0\], \(2,\) at \[1\]"),
+        (
+            ((np.ones(3), np.ones(2)), 1),
+            ValueError,
+            r"same positive number.*\(3,\) at \[0\], \(2,\)",
+        ),
         ((np.ones(0), 1), ValueError, "same positive number"),
         ((1.0, 1), ValueError, "same positive number"),
     ],
