@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_course import _krylov, _loops
+from jaxopt_course._brief import brief
 from jaxopt_course._checks import (
     check_callable,
     check_count,
@@ -447,7 +448,7 @@ def _paths(tree: Any) -> tuple[tuple[str, ...], list[Any]]:
 def _leaves(name: str, blocks: KroneckerBlocks, tree: Any) -> list[Any]:
     """The leaves of a tree, which must be like the parameters that the blocks are of."""
     if not isinstance(blocks, KroneckerBlocks):
-        raise TypeError(f"blocks must be KroneckerBlocks, as of kfac_blocks, got {blocks!r}")
+        raise TypeError(f"blocks must be KroneckerBlocks, as of kfac_blocks, got {brief(blocks)}")
     check_real_floating(name, tree)
     paths, leaves = _paths(tree)
     if paths != blocks.paths:
