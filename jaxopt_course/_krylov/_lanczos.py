@@ -5,10 +5,13 @@ symmetric A, together with the projection T of A on it:
 
     A V^T = V^T T + coupling * residual e_m^T,        T = V A V^T.
 
-Each new vector is orthogonalized twice against the whole basis. That costs 4 m n operations a
-step, and buys a T without ghost eigenvalues. T is taken from those same inner products, hence
-the loop also continues a basis that is no Krylov space: restarted ones (`eigenpairs`) and
-those of several start vectors.
+From each image the components along its own row and the one before are taken first, as in Lanczos's
+recurrence, then those along all rows: within a Krylov space these are rounding, and one such pass
+makes the new vector orthogonal to the basis to working precision. Where the pass takes away most of
+the vector, it is done once more (Daniel, Gragg, Kaufman and Stewart). So a step reads the basis
+twice, for 4 m n operations, which buy a T without ghost eigenvalues. T is taken from those same
+inner products, hence the loop also continues a basis that is no Krylov space: restarted ones
+(`eigenpairs`), whose first row takes the second pass, and those of several start vectors.
 
 When the space is exhausted (A v lies in the basis: A is zero, a multiple of the identity, of low
 rank, or q lies in an invariant subspace) the loop goes on from a random direction orthogonal to
@@ -20,7 +23,8 @@ at every step, needed or not.
 they share the weight of the original, and sums over the spectrum stay right (Greenbaum 1989,
 https://doi.org/10.1016/0024-3795(89)90285-1).
 
-Lanczos (1950), https://doi.org/10.6028/jres.045.026; "twice is enough": Giraud, Langou, Rozloznik,
+Lanczos (1950), https://doi.org/10.6028/jres.045.026; Daniel, Gragg, Kaufman and Stewart (1976),
+https://doi.org/10.1090/S0025-5718-1976-0431641-8; "twice is enough": Giraud, Langou, Rozloznik,
 van den Eshof (2005), https://doi.org/10.1007/s00211-005-0615-4.
 """
 
@@ -125,6 +129,27 @@ def empty_krylov(start: jax.Array, num_rows: int, *, key: jax.Array) -> Krylov:
     )
 
 
+class _Orthogonalized(NamedTuple):
+    """What is left of a vector beside its components along the rows of a basis."""
+
+    coefficients: jax.Array
+    rest: jax.Array
+    length: jax.Array  # Of `rest`.
+
+
+def _orthogonalized(basis: jax.Array, vector: jax.Array) -> _Orthogonalized:
+    """Take its components along the rows out of a vector, once."""
+    coefficients = basis @ vector
+    rest = vector - coefficients @ basis
+    return _Orthogonalized(coefficients, rest, norm(rest))
+
+
+def _again(basis: jax.Array, once: _Orthogonalized) -> _Orthogonalized:
+    """Take out what rounding has left of the components, or put in."""
+    twice = _orthogonalized(basis, once.rest)
+    return twice._replace(coefficients=once.coefficients + twice.coefficients)
+
+
 def extend(
     operator: Operator,
     krylov: Krylov,
@@ -150,25 +175,33 @@ def extend(
     eps = jnp.finfo(krylov.basis.dtype).eps
 
     def add_row(i: jax.Array, krylov: Krylov) -> Krylov:
-        basis = krylov.basis.at[i].set(krylov.residual)
-        image = operator(krylov.residual)
-        first = basis @ image
-        rest = image - first @ basis
-        second = basis @ rest
-        rest = rest - second @ basis
-        column = first + second
+        # The row and what is known of its image: all, in exact arithmetic, but for the first row.
+        vector = krylov.residual
+        basis = krylov.basis.at[i].set(vector)
+        before = basis[jnp.maximum(i - 1, 0)]  # Of the old basis, it would have the basis copied.
+        image = operator(vector)
+        along = vector @ image
+        beside = jnp.where(i > begin, krylov.coupling, 0)
+        known = jnp.zeros_like(krylov.projected[0]).at[i - 1].set(beside).at[i].set(along)
+        # Then against all rows, and again if that took away most of it.
+        once = _orthogonalized(basis, image - beside * before - along * vector)
+        column, rest, coupling = jax.lax.cond(
+            norm(once.coefficients) > once.length,
+            lambda: _again(basis, once),
+            lambda: once,
+        )
+        column = column + known
         projected = krylov.projected.at[i].set(column).at[:, i].set(column)
 
-        coupling = norm(rest)
         # Not <, or the zero operator goes on with a division of zero by zero. A threshold that
         # misses a breakdown does no harm: the rounding error of `rest` is as good a random vector.
-        exhausted = coupling <= 8 * eps * norm(image)
+        exhausted = coupling <= 8 * eps * jnp.hypot(norm(column), coupling)
         if turn is not None:
             exhausted = exhausted | (i + 1 == turn)
         residual = jax.lax.cond(
             exhausted,
             lambda: orthogonal_direction(basis, jax.random.fold_in(key, i)),
-            lambda: normalized(rest),
+            lambda: rest / jnp.where(exhausted, 1, coupling),
         )
         return Krylov(basis, projected, residual, jnp.where(exhausted, 0, coupling))
 

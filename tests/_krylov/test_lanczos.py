@@ -32,6 +32,25 @@ def test_lanczos_projects_exactly_and_satisfies_its_recurrence(
     assert np.max(np.abs(np.triu(krylov.projected, 2))) < 1e-13
 
 
+def test_extend_goes_on_from_a_basis_that_holds_nearly_all_of_the_next_image(
+    x64, arrays, orthonormality
+):
+    # A maps the residual q_3 to q_0, a row, and to 1e-10 q_4, which one pass would leave inexact.
+    rows = np.linalg.qr(np.random.default_rng(2).standard_normal((30, 30)))[0]
+    matrix = np.outer(rows[3], rows[0]) + 1e-10 * np.outer(rows[3], rows[4])
+    matrix = matrix + matrix.T
+    basis = np.zeros((5, 30))
+    basis[:3] = rows[:3]
+    known = _krylov.Krylov(basis, np.zeros((5, 5)), rows[3], np.float64(7.0))
+    extend = jax.jit(
+        lambda krylov: _krylov.extend(lambda v: matrix @ v, krylov, 3, 5, key=jax.random.key(0))
+    )
+    krylov = arrays(extend(jax.tree.map(jnp.asarray, known)))
+    assert orthonormality(krylov.basis) < 1e-14
+    np.testing.assert_allclose(np.abs(krylov.basis[4] @ rows[4]), 1, atol=1e-14)
+    np.testing.assert_allclose(krylov.projected, krylov.basis @ matrix @ krylov.basis.T, atol=1e-14)
+
+
 BREAKDOWNS = {
     "zero": np.zeros(12),
     "multiple of the identity": 2 * np.ones(12),
