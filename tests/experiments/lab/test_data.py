@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,38 @@ def test_mnist_is_read_from_its_published_files(tmp_path, zipped):
     loaded = data.load("mnist", write_mnist(tmp_path, zipped=zipped))
     np.testing.assert_array_equal((loaded.train.images * 255).round()[..., 0], IMAGES)
     np.testing.assert_array_equal(loaded.test.labels, LABELS)
+
+
+def test_mnist_and_fashion_mnist_are_told_apart_by_what_their_files_hold(tmp_path, monkeypatch):
+    """Both have files of the same names; the one has as many training images of each class."""
+    monkeypatch.setattr(data, "FASHION_MNIST_A_CLASS", 1)
+    balanced, unbalanced = tmp_path / "balanced", tmp_path / "unbalanced"
+    for folder in (balanced, unbalanced):
+        folder.mkdir()
+    images = np.random.default_rng(2).integers(0, 256, (10, 28, 28), dtype=np.uint8)
+    labels = np.random.default_rng(3).permutation(10).astype(np.uint8)
+    write_mnist(balanced, images=images, labels=labels)
+    write_mnist(unbalanced)
+    loaded = data.load("fashion_mnist", balanced)
+    assert loaded.name == "fashion_mnist"
+    np.testing.assert_array_equal((loaded.train.images * 255).round()[..., 0], images)
+    np.testing.assert_array_equal(loaded.test.labels, labels)
+    assert data.load("mnist", unbalanced).name == "mnist"
+    with pytest.raises(data_files.DataFileError, match=r"must hold MNIST, .* 'fashion_mnist'"):
+        data.load("mnist", balanced)
+    with pytest.raises(data_files.DataFileError, match=r"must hold Fashion-MNIST.*got \[0, 2, 1"):
+        data.load("fashion_mnist", unbalanced)
+
+
+@pytest.mark.skipif(
+    not Path(data.FASHION_MNIST_FOLDER).is_dir(), reason="dataset-fashion-mnist is not installed"
+)
+def test_the_debian_package_holds_fashion_mnist():
+    loaded = data.load("fashion_mnist", data.FASHION_MNIST_FOLDER)
+    assert loaded.train.images.shape == (60_000, 28, 28, 1)
+    # Xiao et al. 2017 give no mean; that of all training pixels, 72.94 of 255, is widely used.
+    assert abs(float(loaded.train.images.mean(dtype=np.float64)) - 0.2860) < 1e-4
+    np.testing.assert_array_equal(np.bincount(loaded.test.labels), 1000)
 
 
 @pytest.mark.parametrize("where", ["loose", "unpacked", "archive"])
@@ -239,6 +272,8 @@ def test_mistakes_are_named():
         data.load("imagenet")
     with pytest.raises(ValueError, match="folder must be given for 'cifar10'"):
         data.load("cifar10")
+    with pytest.raises(ValueError, match=r"download must be False for 'fashion_mnist'.*Debian"):
+        data.load("fashion_mnist", "data", download=True)
 
 
 def test_no_flip_of_a_bit_in_an_archive_passes_for_data(tmp_path):
