@@ -75,14 +75,12 @@ class Config(Checked):
 
     @classmethod
     def fashion(cls) -> "Config":
-        """5,000 images of Fashion-MNIST and the paper's MLP 1 x 512, rate and decay."""
+        """5,000 images of Fashion-MNIST and the paper's MLP 1 x 512."""
         return cls(
             dataset="fashion_mnist",
             data_folder=data.FASHION_MNIST_FOLDER,
             examples=5000,
-            learning_rate=0.01,
-            decay=0.95,
-            batch_size=50,
+            decay=0.99,
         )
 
     @classmethod
