@@ -20,7 +20,7 @@ class Config(Checked):
     layers: Annotated[int, minimum(1)] = 10
     """Hidden layers of the fully connected network."""
     width: Annotated[int, minimum(1)] = 64
-    """Their width."""
+    """Units of each hidden layer of that network."""
     learning_rates: tuple[Annotated[float, above(0)], ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """Rates of plain SGD."""
     epochs: Annotated[int, minimum(1)] = 10
@@ -32,15 +32,15 @@ class Config(Checked):
     measured_rate: Annotated[float, above(0)] = 0.1
     """Rate of the run along which smoothness is measured."""
     measured_epochs: Annotated[int, minimum(1)] = 5
-    """Its epochs."""
+    """Epochs of that run."""
     distances: tuple[Annotated[float, above(0)], ...] = (0.05, 0.1, 0.2, 0.4)
     """Step sizes at which the loss and the gradient are looked at."""
     depth: Annotated[int, minimum(1)] = 8
     """Layers of the ResNet."""
     resnet_width: Annotated[int, minimum(1)] = 8
-    """Channels of its first stage."""
+    """Channels of the ResNet's first stage."""
     resnet_rate: Annotated[float, above(0)] = 0.1
-    """Rate at the start; a tenth after half of the epochs, a hundredth after three quarters."""
+    """Rate of the ResNet at first; a tenth of it after half of the epochs, then a hundredth."""
     resnet_epochs: Annotated[int, minimum(1)] = 12
     """Epochs of the ResNet."""
     seed: Seed = 0

@@ -20,11 +20,11 @@ class Config(Checked):
     layers: Annotated[int, minimum(1)] = 5
     """Hidden layers of the tanh network."""
     width: Annotated[int, minimum(1)] = 1000
-    """Their width."""
+    """Units of each hidden layer of the tanh network."""
     deep_layers: Annotated[int, minimum(1)] = 30
     """Layers with weights of the ReLU network."""
     deep_width: Annotated[int, minimum(1)] = 128
-    """Width of its hidden layers."""
+    """Units of each hidden layer of the ReLU network."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Learning rate of SGD with momentum 0.9."""
     epochs: Annotated[int, minimum(1)] = 20
