@@ -21,6 +21,7 @@ https://arxiv.org/abs/1803.00885.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,8 @@ class Barrier:
         point: The `StationaryPoint` of `params`: what the pass is, or what the top image is, mostly
             NOT_STATIONARY.
         outcome: How the searches from the top ended, an `Outcome` as int32, shape `(searches,)`.
+        ends: The `StationaryPoint`s of the ends, with a leading axis of two: minima, or what they
+            are instead; of one on a slope `gradient_norm` says how steep that is.
     """
 
     line_value: jax.Array
@@ -98,6 +101,7 @@ class Barrier:
     distance: jax.Array
     point: StationaryPoint
     outcome: jax.Array
+    ends: StationaryPoint
 
     def _reading(self) -> Reading | None:
         """The heights of line, path and pass above the higher end."""
@@ -116,7 +120,7 @@ class Barrier:
             heading = "no pass: the path is nowhere above both ends"
         across = np.asarray(self.normal_gradient)[1:-1]
         rows = [
-            ("ends", f"{first:.4g} and {last:.4g}"),
+            ("ends", f"{first:.4g} and {last:.4g}, {tally(self.ends.kind, Kind)}"),
             ("straight line", above(self.line_height)),
             ("path", f"{above(self.height)}, at image {top} of {images}"),
             ("gradient across it", spread(across)),
@@ -162,7 +166,8 @@ def barrier(
 
     Args:
         fun: The objective, from parameters (a pytree) to a scalar, twice differentiable.
-        start: One minimum, of real floating dtype. It is held where it is, minimum or not.
+        start: One minimum, of real floating dtype. It is held where it is, minimum or not; `ends`
+            says what it is.
         end: The other, a pytree like `start`.
         images: Number of images of the line and of the path, both ends included, >= 3.
         steps: Of the string method, >= 0. Each takes gradients at all images at once.
@@ -184,7 +189,8 @@ def barrier(
             differ.
 
     Warns:
-        UserWarning: if `fun` normalizes by the statistics of its batch.
+        UserWarning: if `fun` normalizes by the statistics of its batch, or an end is not
+            stationary: there the path can begin by going down, and heights are above a slope.
 
     Example:
         >>> fun = lambda x: (x[0] ** 2 - 1) ** 2 + (x[1] - x[0] ** 2) ** 2
@@ -218,6 +224,7 @@ def barrier(
     for name, height in (("start", value[0]), ("end", value[-1])):
         if not np.isfinite(height):
             raise ValueError(f"{name} must be where fun is finite, got a value of {height}")
+    ends = _ends(objective, start, end, null_space)
     heights = np.where(np.isnan(value), np.inf, value)
     top = int(np.argmax(heights))
     summit = jax.tree.map(lambda leaf: leaf[top], path)
@@ -271,7 +278,28 @@ def barrier(
         distance=away,
         point=point,
         outcome=census.runs.outcome,
+        ends=ends,
     )
+
+
+def _ends(
+    objective: Traced, start: Any, end: Any, null_space: Callable[[Any], Any] | None
+) -> StationaryPoint:
+    """Both ends classified, with a warning of one that is not stationary."""
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), start, end)
+    points = _loops.computed(
+        jax.vmap(lambda params: classify_unchecked(objective, params, null_space=null_space)), both
+    )
+    for i, name in enumerate(("start", "end")):
+        if int(points.kind[i]) == Kind.NOT_STATIONARY:
+            norm, zero = float(points.gradient_norm[i]), float(points.gradient_tolerance[i])
+            warnings.warn(
+                f"{name} is no stationary point: the gradient there has a norm of {norm:.2g}, and "
+                f"{zero:.2g} would be zero to rounding. A path from it can begin by going down, "
+                "and heights above it say nothing of a barrier: descend to the minimum first",
+                stacklevel=3,
+            )
+    return points
 
 
 def _check(start: chex.ArrayTree, end: chex.ArrayTree, learning_rate: Any) -> None:

@@ -69,7 +69,9 @@ def test_a_given_learning_rate_leads_to_the_same_pass_of_any_pytree():
                                atol=1e-4)  # fmt: skip
     assert found.outcome.shape == (1,)
     printed = str(found)
-    assert printed.startswith("a pass 1 above the higher end\n  ends                0 and 0\n")
+    assert printed.startswith(
+        "a pass 1 above the higher end\n  ends                0 and 0, 2 minima\n"
+    )
     assert "pass                strict saddle, index 1, nullity 0" in printed
     # An even number of images has none on the pass.
     assert 0.9 < found.height < 1 < found.line_height
@@ -96,15 +98,19 @@ def test_where_there_is_no_strict_pass_none_is_found():
     np.testing.assert_allclose(flat.height, 1, rtol=1e-6)
 
     # Downhill all the way: the top is an end.
-    down = between(above, end)
+    with pytest.warns(UserWarning, match="start is no stationary point: .* a norm of 1, and"):
+        down = between(above, end)
     assert not bool(down.found)
     assert int(down.top) == 0
     assert down.point.name == "NOT_STATIONARY"
     np.testing.assert_array_equal(down.params, above)
     assert down.saddle_value == down.height == down.value[0]
     assert float(down.distance) == 0
+    assert [Kind(int(kind)) for kind in down.ends.kind] == [Kind.NOT_STATIONARY, Kind.MINIMUM]
+    np.testing.assert_allclose(down.ends.gradient_norm, [1, 0], atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.* is no stationary point")
 def test_a_saddle_farther_away_than_the_path_is_long_is_no_pass_of_it():
     """The search from the top ends at the strict saddle (-pi, 0.927), above both ends."""
 
