@@ -2,7 +2,7 @@
 
 A network of one hidden layer of SiLU units is trained on leading principal components of digits,
 with weight decay, from several pairs of seeds. What the two minima of a pair have between them is
-the barrier of Ainsworth et al. 2023 (section 2),
+the barrier of Ainsworth et al. 2023,
 
     max over s of f((1 - s) a + s b)  -  (f(a) + f(b)) / 2,
 
@@ -19,9 +19,9 @@ Some pairs are one minimum in two orders of its units: matched, their distance i
 nothing is searched for between them; how many is stated.
 
 Ainsworth et al. find no barrier at all between matched MLPs of three hidden layers of 512 units on
-MNIST, and ever higher ones the narrower the network (section 5). Garipov et al. 2018 and Draxler et
-al. 2018 find curved paths of training loss as low as at the minima, or nearly, between networks
-that have up to a million parameters and more; here there are tens, so that a pass remains.
+MNIST, and ever higher ones the narrower the network. Garipov et al. 2018 and Draxler et al. 2018
+find curved paths of training loss as low as at the minima, or nearly, between networks that have up
+to a million parameters and more; here there are tens, so that a pass remains.
 In float64. Bounds are from trial runs of another seed.
 
 https://arxiv.org/abs/2209.04836, https://arxiv.org/abs/1802.10026, https://arxiv.org/abs/1803.00885
@@ -303,14 +303,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             f"at width {wide} matching leaves at most {100 * LEFT:g} % of it",
-            AINSWORTH + ", section 5 (none is left at width 512); bound from trial runs",
+            AINSWORTH + " (none is left at width 512); bound from trial runs",
             f"interval of matched over not below {LEFT}",
             show_mean(left),
             left_mean + left_half <= LEFT,
         ),
         Claim(
             f"matched, the barrier is the lower the wider the network ({count})",
-            AINSWORTH + ", section 5",
+            AINSWORTH,
             "rank correlation of width and barrier below 0, p < 0.05",
             f"{order:.2f}, p = {chance:.1g}; {show_mean(after[0])} at width {narrow}, "
             f"{show_mean(after[-1])} at {wide}",

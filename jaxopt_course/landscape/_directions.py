@@ -9,7 +9,7 @@ normalization measures steps in units of the filters: a random direction d gets
 once, and is zero at biases and at the normalization's own parameters, whose norms may be zero and
 say nothing about scale. Three points w1, w2, w3 span the plane
 
-    u = w2 - w1,    v = (w3 - w1) - <w3 - w1, u> u / |u|^2          (Garipov et al., section A.2)
+    u = w2 - w1,    v = (w3 - w1) - <w3 - w1, u> u / |u|^2          (Garipov et al., footnote 1)
 
 of which the unit vectors are taken.
 
@@ -294,7 +294,7 @@ def through(first: chex.ArrayTree, second: chex.ArrayTree, third: chex.ArrayTree
         [[0.0, 0.0], [3.0, 0.0], [1.0, 2.0]]
 
     Reference:
-        Garipov et al. (2018), section A.2.
+        Garipov et al. (2018), footnote 1.
     """
     check_not_empty("first", first)
     for name, point in (("first", first), ("second", second), ("third", third)):

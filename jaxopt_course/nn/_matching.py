@@ -17,8 +17,8 @@ The assignments are SciPy's (`linear_sum_assignment`), in float64: SciPy comes w
 CPU), but its program is compiled anew for every width, half a second each, and it computes in
 float32 unless float64 is on, so that a sweep could end lower than it began.
 
-Ainsworth, Hayase and Srinivasa (2023), "Git Re-Basin", https://arxiv.org/abs/2209.04836, sections
-3.1 (activations) and 3.2 (weights, algorithm 1).
+Ainsworth, Hayase and Srinivasa (2023), "Git Re-Basin", https://arxiv.org/abs/2209.04836:
+activation matching, and weight matching (algorithm 1).
 """
 
 import itertools
@@ -153,7 +153,7 @@ def match_units(
         ((4,), True)
 
     Reference:
-        Ainsworth, Hayase and Srinivasa (2023), algorithm 1 and section 3.1.
+        Ainsworth, Hayase and Srinivasa (2023), algorithm 1 (weights).
     """
     check_key(key=key, optional=True)
     check_count(max_sweeps=max_sweeps)

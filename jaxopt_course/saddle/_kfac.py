@@ -12,7 +12,7 @@ for one example, and where g does not depend on the example: in deep linear netw
 outputs (Bernacchia, Lengyel and Hennequin 2018). Blocks between layers are taken to be zero.
 
 Where a layer is applied at R positions of each example, a row y_r = a_r W of each (the pixels of a
-convolution, the words of a sentence), there are two ways (Eschenhagen et al. 2023, section 3):
+convolution, the words of a sentence), there are two ways (Eschenhagen et al. 2023):
 
     expand    A = E[1/R sum_r a_r a_r^T],  G = E[sum_r g_r g_r^T]     positions are like examples;
     reduce    A = E[m m^T],  G = E[s s^T],  m = 1/R sum_r a_r, s = sum_r g_r.
@@ -181,7 +181,7 @@ def kfac_blocks(
          [-0.25  0.25]]
 
     Reference:
-        Martens and Grosse (2015), section 3; Eschenhagen et al. (2023), section 3.
+        Martens and Grosse (2015), section 3; Eschenhagen et al. (2023).
     """
     check_one_of(_FAMILIES, family=family)
     check_count(num_samples=num_samples, optional=True)
@@ -294,7 +294,7 @@ def kfac_solve(
         True
 
     Reference:
-        Martens and Grosse (2015), section 6.3, where each factor is damped instead.
+        Martens and Grosse (2015), who damp each factor instead.
     """
     check_positive(damping=damping)
 
