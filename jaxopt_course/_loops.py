@@ -7,7 +7,8 @@ loop is traced, into equations and the arrays that its body closes over (see `_t
 of equal equations share a program, whose arguments the arrays are.
 
 Within a traced function these are JAX's loops and nothing more. So they are where the body calls
-back to the host: what it calls there can be told from others by its identity alone.
+back to the host: what it calls there can be told from others by its identity alone. News for a
+callback go by a number instead (`_hearing`), and are no exception.
 """
 
 from collections.abc import Callable

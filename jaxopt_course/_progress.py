@@ -111,7 +111,6 @@ class Bar:
             )
         self._name, self._callback = name, callback
         self._unit, self._limit, self._last, self._left = unit, limit, last, left
-        self._products, self._at_most, self._residual = 0, 0, math.nan
         self._compiled_at: float | None = None
         self._told, self._blind = "", False
 
@@ -136,7 +135,7 @@ class Bar:
         if isinstance(news, Progress):
             self.batch(news)
         elif hasattr(news, "residual"):
-            self._residual = news.residual
+            self.product(news)
         if self._callback is not None:
             self._callback(news)
 
@@ -152,39 +151,23 @@ class Bar:
         phase = "running" if ended < 1 or self._last is None else self._last
         self._show(phase, runs, share)
 
-    def counting(self, operator: Callable[[Any], Any], at_most: int) -> Callable[[Any], Any]:
-        """Return an operator that tells the bar of every product, of `at_most` that there are."""
-        self._at_most = at_most
-
-        def counted(vector: jax.Array) -> jax.Array:
-            # What the callback is given has it wait for its turn.
-            jax.debug.callback(self._product, vector[0])
-            return operator(vector)
-
-        return counted
-
     def doing(self, what: str) -> None:
         """Show what is being done, where nothing tells compiling from running."""
         self._blind = True
         self._display.show(what, "", None)
 
-    def _product(self, _: Any) -> None:
-        self._products += 1
-        told = f"{self._products} of {self._at_most} products"
-        if not math.isnan(self._residual):
-            told = f"{self._products} products, residual {self._residual:.0e}"
-        self._show("running", told, min(self._products / self._at_most, 1.0))
+    def product(self, news: Any) -> None:
+        """Show how many products there were, of which nobody else is told."""
+        told = f"{news.products} of {news.at_most} products"
+        if not math.isnan(news.residual):
+            told = f"{news.products} products, residual {news.residual:.0e}"
+        self._show("running", told, min(news.products / news.at_most, 1.0))
 
     def _show(self, phase: str, told: str, share: float) -> None:
         if self._compiled_at is None:
             self._compiled_at = time.monotonic()
         self._told = told
         self._display.show(phase, told, share)
-
-
-def counted(operator: Callable[[Any], Any], callback: Any, at_most: int) -> Callable[[Any], Any]:
-    """Return an operator that tells the callback, if it is a bar, of every product."""
-    return callback.counting(operator, at_most) if isinstance(callback, Bar) else operator
 
 
 def _display(name: str, left: str) -> Any:

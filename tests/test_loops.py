@@ -63,6 +63,35 @@ def test_a_second_call_with_an_equal_function_and_other_data_compiles_nothing(na
     assert (ones != others).any()  # It has not taken the other's data.
 
 
+TOLD = {
+    "classify": lambda fun, **told: saddle.classify(fun, X, method="lanczos", **told),
+    "extreme_eigenpairs": lambda fun, **told: saddle.extreme_eigenpairs(fun, X, key=KEY, **told),
+    "spectral_density": lambda fun, **told: saddle.spectral_density(
+        fun, X, num_steps=5, num_probes=2, key=KEY, **told
+    ),
+    "trace": lambda fun, **told: saddle.trace(
+        fun, X, num_probes=4, key=KEY, method="hutch++", **told
+    ),
+    "diagonal": lambda fun, **told: saddle.diagonal(fun, X, num_probes=4, key=KEY, **told),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_another_callback_hears_its_own_news_from_the_same_program(name):
+    first, second = [], []
+    TOLD[name](objective(SHIFTS[0]), callback=first.append)
+    before = list(first)
+    jnp.zeros(())  # Of which the bar makes one, to see whether all is traced.
+    with compilations() as compiled:
+        TOLD[name](objective(SHIFTS[0]), callback=second.append)
+        TOLD[name](objective(SHIFTS[1]), progress=True)
+    assert compiled == []
+    assert first == before
+    assert [news.products for news in second] == [news.products for news in first]
+    assert [news.products for news in first] == sorted(news.products for news in first)
+    assert second
+
+
 def test_loops_compute_what_those_of_jax_do_to_the_last_bit():
     matrix = jax.random.normal(KEY, (5, 5))
     rows = jax.random.normal(KEY, (7, 5))

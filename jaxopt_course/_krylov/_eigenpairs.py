@@ -132,8 +132,8 @@ def extreme_eigenpairs(
         locked: Shape (l, n), orthonormal rows, or zero ones, which lock nothing: the search is
             made in their orthogonal complement, for P A P with P the projector onto it. None for
             the whole space.
-        report: Called on the host after every restart with the products so far and the largest
-            residual estimate of a wanted pair, relative to the largest |Ritz value|.
+        report: Called, in traced code, after every restart with the products so far and the
+            largest residual estimate of a wanted pair, relative to the largest |Ritz value|.
 
     Returns:
         The pairs. Under `vmap`, every run takes as many products as the slowest.
@@ -265,7 +265,7 @@ def _restarted_lanczos(
         if report is not None:
             products = basis_size + search.cycles * (basis_size - sum(kept))
             worst = jnp.max(estimates) / jnp.where(scale > 0, scale, 1)
-            jax.debug.callback(report, products, worst)
+            report(products, worst)
         # Once they have converged, a second search looks for copies that the first could not see.
         unchanged = jnp.all(jnp.abs(wanted - search.known) <= allowed)
         in_check = search.first_cycles >= 0

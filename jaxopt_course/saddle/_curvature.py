@@ -20,7 +20,9 @@ Pearlmutter (1994), https://doi.org/10.1162/neco.1994.6.1.147; Wu and Simon (200
 https://doi.org/10.1137/S0895479898334605.
 """
 
+import contextlib
 import math
+import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -42,13 +44,18 @@ from jaxopt_course._checks import (
     check_one_of,
     check_real_floating,
     check_tangent,
+    is_traced,
 )
+from jaxopt_course._hearing import telling
 from jaxopt_course._memory import check_rows
-from jaxopt_course._progress import counted, shown
+from jaxopt_course._progress import Bar, shown
 from jaxopt_course._reading import Reading, how_many, listed, number, readable, spread
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
 from jaxopt_course.saddle._objectives import gauss_newton_map
+
+_TOLD_EVERY = 10
+"""Products after which a callback is told, if no restart was before."""
 
 
 @readable
@@ -113,27 +120,95 @@ class CurvatureProgress(NamedTuple):
         at_most: Products after which it ends at the latest.
         residual: Largest residual norm, by estimate, of a pair that is sought, relative to the
             Hessian's size: the search ends when it is within tolerance. NaN where nothing is.
+        seconds: Seconds since the first product.
+        seconds_left: Seconds until `at_most` at the rate so far: a search ends earlier, mostly. NaN
+            at the first product.
     """
 
     products: int
     at_most: int
     residual: float
+    seconds: float = 0.0
+    seconds_left: float = math.nan
 
     def _reading(self) -> Reading:
         """How many products there were."""
-        left = "" if math.isnan(self.residual) else f", residual {self.residual:.1e}"
-        return Reading(f"{self.products} of at most {self.at_most} products{left}", [])
+        told = f"{self.products} of at most {self.at_most} products"
+        if not math.isnan(self.residual):
+            told += f", residual {self.residual:.1e}"
+        if not math.isnan(self.seconds_left):
+            told += f", {self.seconds_left:.0f} s left at most"
+        return Reading(told, [])
 
 
-def reporter(
-    callback: Callable[[CurvatureProgress], Any], at_most: int
-) -> Callable[[Any, Any], None]:
-    """What compiled code calls with arrays, for a callback that takes a `CurvatureProgress`."""
+class Listening:
+    """A callback that compiled code tells of products and of residuals.
 
-    def report(products: Any, residual: Any) -> None:
-        callback(CurvatureProgress(int(products), at_most, float(residual)))
+    Args:
+        callback: Takes a `CurvatureProgress`; None for nobody, of whom no code knows.
+        at_most: Products after which the computation ends at the latest.
+    """
 
-    return report
+    def __init__(self, callback: Callable[[CurvatureProgress], Any] | None, at_most: int) -> None:
+        """Count from zero."""
+        self._callback, self._at_most = callback, at_most
+        self._products, self._heard, self._told, self._residual = 0, 0, 0, math.nan
+        self._began: tuple[int, float] | None = None
+        self._tell: Callable[..., None] | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Listening":
+        """Begin to listen."""
+        if self._callback is not None:
+            self._tell = self._stack.enter_context(telling(self._hear))
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        """Wait until all was heard."""
+        self._stack.__exit__(*raised)
+
+    @property
+    def report(self) -> Callable[[Any, Any], None] | None:
+        """For traced code: takes the products so far, and the largest residual or NaN."""
+        tell = self._tell
+        return None if tell is None else lambda products, residual: tell(products, residual)
+
+    def counting(self, operator: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return an operator of whose every product the host hears."""
+        tell = self._tell
+        # In a program of the caller's own, which may be mapped over, restarts alone are told.
+        if tell is None or is_traced(jnp.zeros(())):
+            return operator
+
+        def counted(vector: jax.Array) -> jax.Array:
+            # What the host is given has it wait for its turn.
+            tell(-1, vector[0])
+            return operator(vector)
+
+        return counted
+
+    def _hear(self, products: Any, residual: Any) -> None:
+        """On the host: a product more if `products` is negative, else where the program stands."""
+        one_more = int(products) < 0
+        # A restart may be heard of before its last products are.
+        if one_more:
+            self._heard += 1
+        else:
+            self._residual = float(residual)
+        self._products = max(self._products, self._heard, int(products))
+        now = time.monotonic()
+        first, since = self._began = self._began or (self._products, now)
+        done, seconds = self._products - first, now - since
+        left = seconds / done * max(self._at_most - self._products, 0) if done else math.nan
+        news = CurvatureProgress(self._products, self._at_most, self._residual, seconds, left)
+        # Others are told every so often between restarts, and of nothing twice.
+        due = self._products >= self._told + _TOLD_EVERY if one_more else True
+        fresh = self._products > self._told or not (one_more or math.isnan(self._residual))
+        if self._callback is not None and due and fresh:
+            self._told = self._products
+            self._callback(news)
+        elif isinstance(self._callback, Bar):
+            self._callback.product(news)
 
 
 def hvp(fun: Callable[[Any], jax.Array], x: chex.ArrayTree, v: chex.ArrayTree) -> chex.ArrayTree:
@@ -355,7 +430,9 @@ def extreme_eigenpairs(
         max_products: Products at which the restarts end at the latest.
         check_copies: Whether to search again for missing copies of multiple eigenvalues, for about
             twice the products.
-        callback: Called on the host after every restart with a `CurvatureProgress`.
+        callback: Called on the host with a `CurvatureProgress` after every restart and, but within
+            `jit` and `vmap`, after ten products without one. The call returns once it has heard
+            all; another callback compiles nothing anew.
         progress: Whether to show a bar, as in `escape`: products so far, and the time that is left
             at most. It ends early, once the residual is within `tolerance`.
 
@@ -399,19 +476,20 @@ def extreme_eigenpairs(
         )
     rows = 2 * wanted + 20 if basis_size is None else basis_size
     check_rows(rows, zero, f"a basis_size from {wanted + 2} on needs less")
-    pairs = _krylov.extreme_eigenpairs(
-        counted(operator, callback, max_products),
-        first,
-        num_smallest=smallest,
-        num_largest=largest,
-        key=stream(key, "eigenpairs"),
-        tolerance=tolerance,
-        basis_size=rows,
-        # A restart replaces two thirds of the rows that are not wanted.
-        max_restarts=max(3 * (max_products - rows) // (2 * max(rows - wanted, 1)), 0),
-        check_copies=check_copies,
-        report=None if callback is None else reporter(callback, max_products),
-    )
+    with Listening(callback, max_products) as listening:
+        pairs = _krylov.extreme_eigenpairs(
+            listening.counting(operator),
+            first,
+            num_smallest=smallest,
+            num_largest=largest,
+            key=stream(key, "eigenpairs"),
+            tolerance=tolerance,
+            basis_size=rows,
+            # A restart replaces two thirds of the rows that are not wanted.
+            max_restarts=max(3 * (max_products - rows) // (2 * max(rows - wanted, 1)), 0),
+            check_copies=check_copies,
+            report=listening.report,
+        )
     # What a plain run's projection has outside three diagonals is the rounding of the products.
     if isinstance(pairs.evidence, _krylov.Projection):
         floor = _krylov.rounding_level(pairs.evidence.projected)

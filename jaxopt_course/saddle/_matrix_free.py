@@ -34,9 +34,8 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 from jaxopt_course import _krylov, _loops
 from jaxopt_course._brief import brief
 from jaxopt_course._memory import check_rows
-from jaxopt_course._progress import counted
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._curvature import CurvatureProgress, reporter
+from jaxopt_course.saddle._curvature import CurvatureProgress, Listening
 from jaxopt_course.saddle._dense import (
     TRUSTED,
     oriented,
@@ -120,7 +119,7 @@ def smallest_spectrum(
             twice the products. By default only for k > 1: the smallest value itself is right
             without.
         inner_by_sign: Whether of all but the smallest the sign is enough.
-        callback: Called on the host after every restart.
+        callback: As in `extreme_eigenpairs`.
 
     Returns:
         The eigenpairs and the bounds.
@@ -155,20 +154,21 @@ def smallest_spectrum(
         raise ValueError(f"max_products must be at least {num_steps}, got {max_products}")
 
     _, operator = _krylov.flat_hessian(fun, x)
-    pairs = _krylov.extreme_eigenpairs(
-        counted(operator, callback, max_products),
-        jnp.zeros_like(flat),
-        num_smallest=k,
-        key=key,
-        tolerance=tolerance,
-        basis_size=num_steps,
-        # A restart replaces about two thirds of the basis.
-        max_restarts=3 * (max_products - num_steps) // (2 * num_steps),
-        check_copies=k > 1 if check_copies is None else check_copies,
-        inner_by_sign=inner_by_sign,
-        locked=null_basis,
-        report=None if callback is None else reporter(callback, max_products),
-    )
+    with Listening(callback, max_products) as listening:
+        pairs = _krylov.extreme_eigenpairs(
+            listening.counting(operator),
+            jnp.zeros_like(flat),
+            num_smallest=k,
+            key=key,
+            tolerance=tolerance,
+            basis_size=num_steps,
+            # A restart replaces about two thirds of the basis.
+            max_restarts=3 * (max_products - num_steps) // (2 * num_steps),
+            check_copies=k > 1 if check_copies is None else check_copies,
+            inner_by_sign=inner_by_sign,
+            locked=null_basis,
+            report=listening.report,
+        )
     # Rows of `null_basis` lower the dimension, and raise the bounds by nothing to speak of.
     return _judged(pairs, flat.size, failure_probability)
 

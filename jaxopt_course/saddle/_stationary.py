@@ -125,7 +125,8 @@ def classify(
         check: Whether to compare gradient and Hessian with differences of values and of gradients
             in four directions, for 16 gradients more. `point.check` says where they part: there the
             Hessian is not what it is taken for.
-        callback: Called on the host with a `CurvatureProgress` after every restart, matrix-free.
+        callback: Called on the host with a `CurvatureProgress`, as in `extreme_eigenpairs`,
+            matrix-free.
         progress: Whether to show a bar, as in `extreme_eigenpairs`.
 
     Returns:

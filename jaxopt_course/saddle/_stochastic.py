@@ -53,10 +53,10 @@ from jaxopt_course._checks import (
     check_positive,
 )
 from jaxopt_course._memory import check_rows
-from jaxopt_course._progress import counted, shown
+from jaxopt_course._progress import shown
 from jaxopt_course._reading import LISTED, Reading, how_many, number, part, readable, spread
 from jaxopt_course._streams import stream
-from jaxopt_course.saddle._curvature import CurvatureProgress, curvature_operator, reporter
+from jaxopt_course.saddle._curvature import CurvatureProgress, Listening, curvature_operator
 
 Operator = Callable[[jax.Array], jax.Array]
 
@@ -143,16 +143,18 @@ def trace(
     check_one_of(("hutchinson", "hutch++"), method=method)
     check_flag(progress=progress)
     check_integer(num_probes=num_probes)
-    zero, operator, _ = curvature_operator(fun, x)
-    operator = counted(operator, callback, num_probes)
-    basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "hutch++")
+    check_callable(callback=callback, optional=True)
+    zero, product, _ = curvature_operator(fun, x)
+    with Listening(callback, num_probes) as listening:
+        operator = listening.counting(product)
+        basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "hutch++")
 
-    def sample(key: jax.Array) -> jax.Array:
-        z = _without(basis, jax.random.rademacher(key, zero.shape, zero.dtype))
-        return jnp.matmul(z, operator(z), precision="highest")
+        def sample(key: jax.Array) -> jax.Array:
+            z = _without(basis, jax.random.rademacher(key, zero.shape, zero.dtype))
+            return jnp.matmul(z, operator(z), precision="highest")
 
-    exact = jnp.sum(basis * images)
-    mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)
+        exact = jnp.sum(basis * images)
+        mean, error, finite = _mean_and_error(sample, probes, num_probes, listening.report)
     return Estimate(exact + mean, error, jnp.asarray(num_probes), finite & jnp.isfinite(exact))
 
 
@@ -197,16 +199,18 @@ def diagonal(
     check_one_of(("hutchinson", "diag++"), method=method)
     check_flag(progress=progress)
     check_integer(num_probes=num_probes)
-    zero, operator, unravel = curvature_operator(fun, x)
-    operator = counted(operator, callback, num_probes)
-    basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "diag++")
+    check_callable(callback=callback, optional=True)
+    zero, product, unravel = curvature_operator(fun, x)
+    with Listening(callback, num_probes) as listening:
+        operator = listening.counting(product)
+        basis, images, probes = _split(operator, zero, num_probes, key, deflate=method == "diag++")
 
-    def sample(key: jax.Array) -> jax.Array:
-        z = jax.random.rademacher(key, zero.shape, zero.dtype)
-        return z * _without(basis, operator(z))
+        def sample(key: jax.Array) -> jax.Array:
+            z = jax.random.rademacher(key, zero.shape, zero.dtype)
+            return z * _without(basis, operator(z))
 
-    exact = jnp.sum(basis * images, axis=0)
-    mean, error, finite = _mean_and_error(sample, probes, num_probes, callback)
+        exact = jnp.sum(basis * images, axis=0)
+        mean, error, finite = _mean_and_error(sample, probes, num_probes, listening.report)
     finite = finite & jnp.all(jnp.isfinite(exact))
     return Estimate(unravel(exact + mean), unravel(error), jnp.asarray(num_probes), finite)
 
@@ -360,33 +364,33 @@ def spectral_density(
     if num_probes < 2:
         raise ValueError(f"num_probes must be at least 2 for a standard error, got {num_probes}")
     check_key(key=key)
-    zero, operator, _ = curvature_operator(fun, x)
+    check_callable(callback=callback, optional=True)
+    zero, product, _ = curvature_operator(fun, x)
     # More steps than parameters would find nothing new.
     steps = min(num_steps, zero.size)
     if reorthogonalize:
         check_rows(steps, zero, "reorthogonalize=False keeps two of them")
-    operator = counted(operator, callback, num_probes * steps)
-    check_callable(callback=callback, optional=True)
-    report = None if callback is None else reporter(callback, num_probes * steps)
+    with Listening(callback, num_probes * steps) as listening:
+        operator, report = listening.counting(product), listening.report
 
-    def rule(numbered: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        number, key = numbered
-        # Signs rather than normal numbers: their quadratic forms have the smaller variance.
-        start_key, key = jax.random.split(key)
-        start = jax.random.rademacher(start_key, zero.shape, zero.dtype)
-        if reorthogonalize:
-            matrix = _krylov.lanczos(operator, start, num_steps=steps, key=key).projected
-        else:
-            diagonal, beside = _krylov.tridiagonal(operator, start, num_steps=steps)
-            matrix = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
-        nodes, vectors = jnp.linalg.eigh(matrix)
-        if report is not None:
-            jax.debug.callback(report, (number + 1) * steps, jnp.nan)
-        return nodes, vectors[0] ** 2
+        def rule(numbered: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            number, key = numbered
+            # Signs rather than normal numbers: their quadratic forms have the smaller variance.
+            start_key, key = jax.random.split(key)
+            start = jax.random.rademacher(start_key, zero.shape, zero.dtype)
+            if reorthogonalize:
+                matrix = _krylov.lanczos(operator, start, num_steps=steps, key=key).projected
+            else:
+                diagonal, beside = _krylov.tridiagonal(operator, start, num_steps=steps)
+                matrix = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+            nodes, vectors = jnp.linalg.eigh(matrix)
+            if report is not None:
+                report((number + 1) * steps, jnp.nan)
+            return nodes, vectors[0] ** 2
 
-    # One probe after another: memory is that of one.
-    keys = jax.random.split(stream(key, "density"), num_probes)
-    nodes, weights = _loops.map(rule, (jnp.arange(num_probes), keys))
+        # One probe after another: memory is that of one.
+        keys = jax.random.split(stream(key, "density"), num_probes)
+        nodes, weights = _loops.map(rule, (jnp.arange(num_probes), keys))
     return SpectralDensity(
         nodes=nodes,
         weights=weights,
@@ -428,18 +432,16 @@ def _mean_and_error(
     sample: Callable[[jax.Array], jax.Array],
     keys: jax.Array,
     num_products: int,
-    callback: Callable[[CurvatureProgress], Any] | None,
+    report: Callable[[Any, Any], None] | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Average samples one after another (Welford), with the standard error of the mean."""
-    check_callable(callback=callback, optional=True)
-    report = None if callback is None else reporter(callback, num_products)
 
     def add(carry: tuple[jax.Array, jax.Array], row: Any) -> tuple[Any, None]:
         mean, squares = carry
         number, key = row
         value = sample(key)
         if report is not None:
-            jax.debug.callback(report, number + num_products - count, jnp.nan)
+            report((number + num_products - count).astype(jnp.int32), jnp.nan)
         change = value - mean
         mean = mean + change / number
         return (mean, squares + change * (value - mean)), None

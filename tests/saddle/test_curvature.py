@@ -330,6 +330,25 @@ def test_vectors_are_wide_where_parameters_are_half():
     np.testing.assert_array_equal(half.eigenvalues, single.eigenvalues)
 
 
+def test_callbacks_within_a_compiled_function_hear_of_every_restart():
+    values, heard = jnp.linspace(1, 2, 200), []
+
+    @jax.jit
+    def smallest(x):
+        pairs = saddle.extreme_eigenpairs(
+            lambda x: values @ x**2 / 2, x, key=KEY, callback=heard.append
+        )
+        return pairs.eigenvalues
+
+    for times in (1, 2):
+        jax.block_until_ready(smallest(times * jnp.ones(200)))
+    jax.effects_barrier()
+    # The same restarts twice, and no products in between.
+    products = [progress.products for progress in heard]
+    assert len(products) >= 2
+    assert min(products) > 10
+
+
 def test_callbacks_hear_of_every_restart_and_every_probe():
     values = jnp.linspace(1, 2, 200)
 
@@ -354,5 +373,11 @@ def test_callbacks_hear_of_every_restart_and_every_probe():
         last = max(heard[name])
         assert last.products <= last.at_most == 2000
         assert 0 <= last.residual < 1e-3
+    # Between restarts, too, with the time that is left if it does not end earlier.
+    products = [progress.products for progress in heard["point"]]
+    assert np.diff([0, *products]).max() <= 10
+    timed = [progress for progress in heard["point"] if progress.products > 10]
+    assert all(progress.seconds_left >= 0 and progress.seconds > 0 for progress in timed)
+    assert "products, residual" in str(last)
     with pytest.raises(TypeError, match="callback must be a function"):
         saddle.trace(fun, jnp.ones(200), num_probes=3, key=KEY, callback=3)
