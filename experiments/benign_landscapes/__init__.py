@@ -4,8 +4,8 @@ Eight problems of which it is proven, under assumptions, that every stationary p
 minimum or a strict saddle: a point with negative curvature, maxima included. For each, in float64:
 
 1. `saddle.find` searches from random starts and from the points known in closed form, for minima
-   and for all points, and from where the highest runs of 2. ended; `saddle.classify` names what it
-   found, up to the problem's symmetries.
+   and for all points, and for minima from where the highest runs of 2. ended; `saddle.classify`
+   names what it found, up to the problem's symmetries.
 2. Gradient descent with noise at every step (Ge et al. 2015, Algorithm 1) starts at random, and as
    often at a saddle, each of those found in turn.
 3. Plain gradient descent starts at each of those saddles.
@@ -28,11 +28,12 @@ papers on their landscapes.
 
 Section: Landscape and saddles
 Command: python -m experiments run benign_landscapes
-Cost: quick 6 min of processor time with everything to compile, on 2 busy cores; paper not run
-Last result: 28 of 32 claims hold; the four are matrix completion's. Of its 8 draws 2 have a bad
-    minimum, at heights 0.04 and 0.07, and 959 of 1,000 runs from random starts end at the global
-    one. In a draw with a saddle of large curvature 20 runs from there diverge: the rate is too
-    large for it (2026-11-29, quick)
+Cost: quick 74 s of processor time with everything to compile, beside much else; standard 6 min when
+    every draw was compiled anew, not run since; paper not run
+Last result: quick 8 of 12 claims hold, standard 28 of 32; the four are matrix completion's. Of its
+    8 draws 2 have a bad minimum, at heights 0.04 and 0.07, and 959 of 1,000 runs from random starts
+    end at the global one. In a draw with a saddle of large curvature 20 runs from there diverge:
+    the rate is too large for it (2026-11-29)
 """
 
 from typing import Any
@@ -238,7 +239,10 @@ def plot(dataset: xr.Dataset) -> Figure:
     draws = [draw for name in names for draw in draws_of(dataset.sel(family=name))]
     bad = sum(bool(bad_minimum(draw).any()) for draw in draws)
     but = f", but for {bad} draw{'s' * (bad > 1)} with a bad minimum" if bad else ""
-    figure.suptitle(f"Noise leads to the global minimum{but} ({runs} runs, median and range)")
+    separator = " " if columns > 3 else "\n"
+    figure.suptitle(
+        f"Noise leads to the global minimum{but}{separator}({runs} runs, median and range)"
+    )
     return figure
 
 

@@ -19,15 +19,32 @@ from ._families import Family
 LEFT = 0.01
 RANDOM, SADDLE, PLAIN = "noise, random start", "noise, from a saddle", "no noise, from a saddle"
 QUANTILES = 0.0, 0.5, 1.0
-LANES = 256
-# So many of the runs with noise are followed to the minima where they end, the highest.
-ENDS = 16
+# Lanes at most. A batch that fits into the lanes of one device stays there, and its program is
+# compiled for that device alone.
+NOISY_LANES = 2048
+SEARCH_LANES = 512
+# The number of saddles differs between draws, which share a program all the same.
+PLAIN_LANES = 64
 # Points nearer than this, relative to their size and but for symmetries, are one.
 SAME = 1e-4
 
 
 def _keys(key: jax.Array, count: int) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(count))
+
+
+def _find(family: Family, starts: Any, **options: Any) -> saddle.Census:
+    """Search from every start twice, for minima and for all points, up to the symmetries."""
+    (count, *_) = jax.tree.leaves(starts)[0].shape
+    return resumable.find(
+        family.problem.fun,
+        starts,
+        # The points are not isolated, but orbits of the symmetries.
+        canonical=family.canonical,
+        null_space=family.null_space,
+        lanes=min(2 * count, SEARCH_LANES),
+        **options,
+    )
 
 
 def _census(searches: int, family: Family, key: jax.Array) -> saddle.Census:
@@ -38,13 +55,7 @@ def _census(searches: int, family: Family, key: jax.Array) -> saddle.Census:
     starts = jax.tree.map(
         lambda some, *others: jnp.concatenate([some, jnp.stack(others)]), random, *known
     )
-    return resumable.find(
-        problem.fun,
-        starts,
-        # The points are not isolated, but orbits of the symmetries.
-        canonical=family.canonical,
-        null_space=family.null_space,
-    )
+    return _find(family, starts)
 
 
 def _left(values: np.ndarray, minimum: float, every: int) -> np.ndarray:
@@ -82,7 +93,10 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
     # Descent from these exactly, without noise; then with noise, and from random starts as well.
     escape = partial(resumable.escape, problem.fun, record_every=every)
     plain = escape(
-        transforms.gradient_descent(family.learning_rate), saddles, max_steps=config.stay_steps
+        transforms.gradient_descent(family.learning_rate),
+        saddles,
+        max_steps=config.stay_steps,
+        lanes=PLAIN_LANES,
     )
     at = np.arange(runs) % rest.size
     starts = jax.tree.map(
@@ -95,20 +109,15 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
         starts,
         _keys(noise_key, 2 * runs),
         max_steps=config.steps,
-        lanes=LANES,
+        lanes=min(2 * runs, NOISY_LANES),
     )
     assert plain.record is not None
     assert noisy.record is not None
-    # A minimum that runs with noise end at counts, too, whether the search has found it or not.
-    highest = np.argsort(np.asarray(noisy.value))[-ENDS:]
-    ends = resumable.find(
-        problem.fun,
-        jax.tree.map(lambda leaf: leaf[highest], noisy.params),
-        method="eigenvector_following",
-        index=0,
-        canonical=family.canonical,
-        null_space=family.null_space,
-    )
+    # A minimum that runs with noise end at counts, too, whether the search has found it or not: as
+    # many of the highest are followed as there were searches, so that one program serves both.
+    searches = census.runs.steps.size // 2
+    highest = np.resize(np.argsort(-np.asarray(noisy.value)), searches)
+    ends = _find(family, jax.tree.map(lambda leaf: leaf[highest], noisy.params), index=0)
     new = _not_among(census, ends, family)
     points = jax.tree.map(
         lambda some, more: np.concatenate([some, np.asarray(more)[new]]), points, ends.point

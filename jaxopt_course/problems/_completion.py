@@ -106,18 +106,28 @@ def matrix_completion(
     check_positive(init_scale=scale)
     name = f"matrix-completion-{dimension}-{rank}"
 
-    def fun(x, *, observed, target):
+    def fun(x, *, observed, target, bounds, weights):
         check_shape(x, factor.shape, name)
         residuals = jnp.where(observed, x @ x.T - jnp.asarray(target, x.dtype), 0)
         squares = jnp.sum(jnp.square(x), axis=1)
         # The root only of rows that are large, or its derivative at zero rows would be NaN.
-        large = squares > bound**2
-        excess = jnp.where(large, jnp.sqrt(jnp.where(large, squares, 1)) - bound, 0)
-        return jnp.sum(jnp.square(residuals)) / 2 + weight * jnp.sum(excess**4)
+        longest = jnp.asarray(bounds, x.dtype)
+        large = squares > longest**2
+        excess = jnp.where(large, jnp.sqrt(jnp.where(large, squares, 1)) - longest, 0)
+        penalties = jnp.asarray(weights, x.dtype) * excess**4
+        return jnp.sum(jnp.square(residuals)) / 2 + jnp.sum(penalties)
 
     return Problem(
         name=name,
-        fun=jax.tree_util.Partial(fun, observed=observed, target=target),
+        # Bound and weight are arrays, one entry a row: as numbers they would be constants of the
+        # compiled program, and every draw of M and every p would have to be compiled anew.
+        fun=jax.tree_util.Partial(
+            fun,
+            observed=observed,
+            target=target,
+            bounds=np.full(dimension, bound),
+            weights=np.full(dimension, weight),
+        ),
         init=random_start(factor.shape, distribution=init_distribution, scale=scale),
         minimum_value=0.0,
         stationary_points=(
