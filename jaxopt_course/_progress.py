@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from jaxopt_course._checks import check_callable, is_traced
 from jaxopt_course._engine._crews import Progress
+from jaxopt_course._reading import how_many
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -147,7 +148,10 @@ class Bar:
         share = max(ended, min(progress.steps / self._limit, 1.0)) if self._limit else ended
         runs = f"{progress.ended} of {progress.runs} runs"
         if self._unit == "epochs":
-            runs = f"{share * self._limit:.0f} of {self._limit} epochs, {runs}"
+            networks = how_many(progress.runs, "network")
+            runs = f"{share * self._limit:.0f} of {self._limit} epochs of {networks}"
+            if 0 < progress.ended < progress.runs:
+                runs += f", {progress.ended} of them ended"
         phase = "running" if ended < 1 or self._last is None else self._last
         self._show(phase, runs, share)
 

@@ -51,7 +51,7 @@ def find(**options):
 CALLS = {
     "escape": (escape, "3 of 3 runs"),
     "find": (find, "3 of 3 runs"),
-    "fit": (train, "3 of 3 epochs, 2 of 2 runs"),
+    "fit": (train, "3 of 3 epochs of 2 networks"),
     "extreme_eigenpairs": (
         partial(saddle.extreme_eigenpairs, quadratic, POINT, key=KEY),
         "products, residual",
@@ -118,6 +118,12 @@ def test_a_terminal_gets_one_line_with_the_time_that_is_left(monkeypatch):
         assert task.completed == 0.5
         assert "5 of 10 runs" in shown(bar, console)
     assert "done in 0:00:00" in console.file.getvalue()
+
+
+def test_epochs_are_said_to_be_those_of_all_networks(capsys):
+    with _progress.Bar("fit", None, unit="epochs", limit=10) as bar:
+        bar(Progress(1, 4, 1.0, steps=3.0, compiled=True))
+    assert "fit: 3 of 10 epochs of 4 networks, 1 of them ended" in capsys.readouterr().err
 
 
 def shown(bar, console):

@@ -23,7 +23,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import commands, completion, fields, processes, registry, report, runner, store, tables
+from . import (
+    commands,
+    completion,
+    details,
+    fields,
+    processes,
+    registry,
+    report,
+    runner,
+    store,
+    tables,
+)
 
 ABOUT = """\
 Experiments: each a statement held against measurement.
@@ -308,7 +319,9 @@ def _show(how: commands.Show, console: Console, package: str) -> int:
 
 def _list(how: commands.List, console: Console, package: str) -> int:
     """List the experiments, as a table, as lines where nobody looks at a terminal, or as JSON."""
-    known = registry.experiments(package).values()
+    known = [*registry.experiments(package).values()]
+    if how.names:
+        known = _find(how.names, package)
     stored = {experiment.name: _stored(how.out, experiment.name) for experiment in known}
     if how.json:
         rows = [
@@ -318,8 +331,25 @@ def _list(how: commands.List, console: Console, package: str) -> int:
         ]
         print(json.dumps(rows, indent=1))
         return 0
+    if how.names:
+        for number, experiment in enumerate(known):
+            if number:
+                console.print()
+            details.print_details(experiment, how.out, console, package)
+        return 0
+    _print_all(known, stored, how.out, console)
+    return 0
+
+
+def _print_all(
+    known: list[registry.Experiment],
+    stored: dict[str, dict[str, str | None]],
+    out: Path,
+    console: Console,
+) -> None:
+    """Print experiments in brief: a row, or a few lines, each."""
     table = Table(show_lines=True, expand=True)
-    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {how.out}", 4)):
+    for heading, share in (("experiment", 3), ("claim", 3), ("presets", 5), (f"in {out}", 4)):
         table.add_column(heading, overflow="fold", ratio=share)
     for experiment in known:
         results = [
@@ -333,14 +363,13 @@ def _list(how: commands.List, console: Console, package: str) -> int:
         head = f"[bold]{experiment.name}[/]", escape(experiment.section)
         if tables.is_plain(console):
             tables.say(console, f"{head[0]} ({head[1]}): {escape(experiment.claim)}")
-            for line in (*sizes, *(f"in {escape(str(how.out))}: {line}" for line in results)):
+            for line in (*sizes, *(f"in {escape(str(out))}: {line}" for line in results)):
                 tables.say(console, f"  {line}")
         else:
             cells = "\n".join(head), escape(experiment.claim), "\n".join(sizes)
             table.add_row(*cells, "\n".join(results))
     if not tables.is_plain(console):
         console.print(table)
-    return 0
 
 
 def _stored(out: Path, name: str) -> dict[str, str | None]:

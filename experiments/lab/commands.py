@@ -40,8 +40,10 @@ class HowToRun(Output):
 
 @dataclasses.dataclass(frozen=True)
 class List(Output):
-    """What there is, and what was run already."""
+    """What there is, and what was run already; list NAME: claims, presets and fields of one."""
 
+    names: Names = ()
+    """Experiments of which to say everything; without any, all in brief."""
     json: Flag = False
     """Print it as JSON, for programs."""
 

@@ -214,6 +214,28 @@ def test_list_shows_what_the_files_say_and_what_was_run(command, capsys):
     assert "helper" not in shown
 
 
+def test_list_of_a_name_says_everything_of_one_experiment(command, capsys):
+    command("run toy")
+    command("run toy --expected 4")
+    capsys.readouterr()
+    assert command("list toy") == 0
+    shown = capsys.readouterr().out
+    for text in (
+        "toy (Toys)",
+        "quick: Three numbers.",
+        "holds: the sum is right",
+        "DOES NOT HOLD: the sum is right",
+        "computed in",
+        "--size: How many numbers",
+    ):
+        assert text in shown
+    assert "other" not in shown.split()
+    assert command("list toy --json") == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["toy"]
+    assert command("list tyo") == 2
+    assert "did you mean 'toy'" in capsys.readouterr().err
+
+
 def test_help_lists_the_fields_of_the_config(command, capsys):
     assert command("run toy --help") == 0
     shown = capsys.readouterr().out
