@@ -1,13 +1,73 @@
 """Which parameters are the kernel and the bias of a layer, and which are not."""
 
+import equinox as eqx
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen
 
 from jaxopt_course.saddle._layers import evaluate
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 3)).astype(np.float32)
+
+
+def left_out_of(model, params, x):
+    """Paths of the parameters that are in no layer of a model of one or more examples."""
+    with jax.numpy_rank_promotion("allow"):
+        closed = jax.make_jaxpr(lambda x, params: model(params, x))(x, params)
+    leaves = jax.tree.leaves(params)
+    found = []
+
+    def look(x, *leaves):
+        found.append(evaluate(closed.jaxpr, [*closed.consts, x], leaves))
+        return found[0].outputs
+
+    jax.eval_shape(look, x, *leaves)
+    kept = [layer for layer in found[0].layers if layer is not None]
+    taken = {layer.kernel for layer in kept} | {layer.bias for layer in kept}
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
+    return tuple(path for number, path in enumerate(paths) if number not in taken)
+
+
+def test_layers_of_other_libraries_are_found_as_flax_has_them():
+    """Equinox multiplies from the left, an example at a time; biases have axes of their own."""
+    images = np.ones((1, 6, 6, 3), np.float32)
+
+    class Linen(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            x = linen.relu(linen.LayerNorm()(linen.Conv(4, (3, 3), strides=2)(x)))
+            return linen.Dense(2)(x.reshape(len(x), -1))
+
+    net = Linen()
+    variables = jax.eval_shape(net.init, jax.random.key(0), images)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), variables)
+    assert left_out_of(net.apply, variables, images) == (
+        "['params']['LayerNorm_0']['bias']",
+        "['params']['LayerNorm_0']['scale']",
+    )
+
+    def forward(x):
+        x = jax.nn.gelu(hk.Conv2D(4, 3, padding="VALID")(x))
+        looked_up = hk.Embed(7, 4)(jnp.zeros((1, 4, 4), int))
+        return hk.Linear(2)(hk.Flatten()(x + looked_up))
+
+    net = hk.without_apply_rng(hk.transform(forward))
+    params = jax.eval_shape(net.init, jax.random.key(0), images)
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), params)
+    assert left_out_of(net.apply, params, images) == ("['embed']['embeddings']",)
+
+    keys = jax.random.split(jax.random.key(0))
+    layers = eqx.nn.Conv2d(3, 4, 3, key=keys[0]), eqx.nn.MLP(64, 2, 8, 2, key=keys[1])
+    params, static = eqx.partition(layers, eqx.is_inexact_array)
+
+    def model(params, x):
+        conv, mlp = eqx.combine(params, static)
+        return jax.vmap(lambda x: mlp(jnp.tanh(conv(x.transpose(2, 0, 1))).reshape(-1)))(x)
+
+    assert left_out_of(model, params, images) == ()
 
 
 def test_parameters_that_do_more_than_multiply_have_no_block():
@@ -17,19 +77,8 @@ def test_parameters_that_do_more_than_multiply_have_no_block():
     )
 
     def left_out(model, **params):
-        with jax.numpy_rank_promotion("allow"):
-            equations = jax.make_jaxpr(lambda x, p: model(p, x))(X, params).jaxpr
-        found = []
-        jax.eval_shape(
-            lambda *given: found.append(evaluate(equations, [X], given)), *jax.tree.leaves(params)
-        )
-        kept = [layer for layer in found[0].layers if layer is not None]
-        paths = sorted(params)
-        return tuple(
-            path
-            for number, path in enumerate(paths)
-            if all(number not in (layer.kernel, layer.bias) for layer in kept)
-        )
+        both = lambda p, x: model(p, x) + x @ p["plain"]  # noqa: E731
+        return tuple(path[2] for path in left_out_of(both, {"plain": w, **params}, X))
 
     looped = lambda p, x: jax.lax.fori_loop(0, 2, lambda _, x: x @ p["a"], x)[:, :2]  # noqa: E731
     assert left_out(looped, a=square) == ("a",)
