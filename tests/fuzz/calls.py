@@ -856,6 +856,14 @@ OWN: dict[str, dict[str, Kind]] = {
     "nn.GroupNorm": {"epsilon": non_negative()},
     "nn.InstanceNorm": {"epsilon": non_negative()},
     "nn.WeightNorm": {"epsilon": non_negative(), "rngs": rngs},
+    "nn.ActivationNoise": {
+        "mean_range": non_negative(),
+        "scale_range": numbers(1.25, 0.5, -1.0, NAN, -INF),
+        "mean_spread": non_negative(),
+        "scale_spread": non_negative(),
+        "deterministic": flags(False),
+        "rngs": rngs,
+    },
     "nn.batch_norm_backward": {
         "epsilon": non_negative(),
         "x": real_arrays(lambda: jnp.ones((2, 3)), None, 3, jnp.ones((2, 4))),
