@@ -66,7 +66,7 @@ def test_results_say_what_was_found(results):
         "runs": "40 runs: ",
         "path": "one run, 11 observations at steps 0 to 100",
         "density": "the density of a spectrum, from 3 random vectors and 2 steps of Lanczos",
-        "plane": "an objective on a plane, at 625 points",
+        "plane": "an objective on a plane, at 1681 points",
     }
     for name, head in heads.items():
         text = str(results[name])

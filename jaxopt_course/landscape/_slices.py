@@ -41,7 +41,7 @@ _BYTES_AT_ONCE = 2**28
 """Bytes of the objective's largest array, times the points that are evaluated at once."""
 _MOST_AT_ONCE = 64
 """Points at once: beyond, nothing is gained."""
-_POINTS_OF_LINE, _POINTS_OF_PLANE = 51, 25
+_POINTS_OF_LINE, _POINTS_OF_PLANE = 51, 41
 
 
 @readable
@@ -212,7 +212,7 @@ def plane(
         center: The point where the directions meet, of real floating dtype.
         directions: Two pytrees like `center`, first and second, as a tuple or list; or one with a
             leading axis of two, such as eigenvectors are.
-        rows: Steps s along the first, shape `(rows,)`; by default 25 from -1 to 1.
+        rows: Steps s along the first, shape `(rows,)`; by default 41 from -1 to 1.
         columns: Steps t along the second, shape `(columns,)`; by default the same.
         batch_size: How many points at once; by default as memory allows, at most 64.
 

@@ -128,7 +128,7 @@ def line(found: Line, *, label: str | None = None, ax: Any = None) -> Any:
 
 
 def plane(
-    found: Plane, *, levels: Any = 30, log: bool = True, filled: bool = False, ax: Any = None
+    found: Plane, *, levels: Any = 20, log: bool = True, filled: bool = False, ax: Any = None
 ) -> Any:
     """The level lines of an objective on a plane of its parameters, each with its value.
 
@@ -189,9 +189,9 @@ def plane(
         told = "log10 of the value" if log else "value"
         ax.figure.colorbar(drawn, ax=ax, label=told, ticks=MaxNLocator(7))
     else:
-        drawn = _draw_levels(ax, found.rows, found.columns, heights, levels)
-        shown = drawn.levels[:: max(1, len(drawn.levels) // 6)]
-        ax.clabel(drawn, shown, fmt=lambda level: f"{10**level if log else level:.3g}", fontsize=7)
+        drawn = _draw_levels(ax, found.rows, found.columns, heights, levels, colored=True)
+        shown = drawn.levels[:: max(1, len(drawn.levels) // 8)]
+        ax.clabel(drawn, shown, fmt=lambda level: f"{10**level if log else level:.3g}", fontsize=8)
     ax.set(xlabel="step along the first direction", ylabel="step along the second direction")
     return ax
 
@@ -347,11 +347,24 @@ def path(
     return ax
 
 
-def _draw_levels(ax: Any, x: Any, y: Any, heights: np.ndarray, levels: int) -> Any:
-    """Draw grey level lines of heights, rows of them along y, in the window of the grid."""
-    drawn = ax.contour(
-        x, y, heights, levels, colors="0.6", linewidths=0.6, linestyles="solid"
-    )  # fmt: skip
+def _draw_levels(
+    ax: Any, x: Any, y: Any, heights: np.ndarray, levels: Any, *, colored: bool = False
+) -> Any:
+    """Draw level lines of heights, rows of them along y, in the window of the grid.
+
+    They are grey, as what lies below points and paths; colored, low ones are dark and all legible.
+    """
+    look: dict[str, Any] = {"colors": "0.6", "linewidths": 0.6}
+    if colored:
+        low, high = np.nanmin(heights), np.nanmax(heights)
+        # Beyond three quarters of its range the map is too light for a line on white.
+        look = {
+            "cmap": "viridis",
+            "linewidths": 1.2,
+            "vmin": low,
+            "vmax": low + (high - low) / 0.75,
+        }
+    drawn = ax.contour(x, y, heights, levels, linestyles="solid", **look)
     ax.set(xlim=(float(x[0]), float(x[-1])), ylim=(float(y[0]), float(y[-1])))
     return drawn
 
