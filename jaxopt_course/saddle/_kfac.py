@@ -150,7 +150,8 @@ def kfac_blocks(
             the first axis. It is traced with one example, and must treat each on its own: evaluate
             batch normalization by running averages.
         params: The parameters.
-        inputs: Pytree of arrays with the examples along the first axis.
+        inputs: Pytree of arrays with the examples along the first axis, which may be sharded, by a
+            mesh whose axes are not explicit.
         family: The distribution of which the outputs are the natural parameters: logits of classes
             along the last axis, logits, or means at variance 1.
         num_samples: How many labels to draw for each example. By default the expectation over

@@ -102,7 +102,12 @@ def _trace_one(model: Any, params: Any, data: Any, asked: Asked) -> Traced:
             f"{name} must treat each of the examples in {asked.data_name} on its own, but "
             "normalizes by the statistics of its batch: evaluate it by its running averages"
         )
-    return trace_once(swapped, jax.tree.map(lambda leaf: leaf[:1], data), params)
+    return trace_once(swapped, _one_of(data), params)
+
+
+def _one_of(data: Any) -> Any:
+    """Shapes and dtypes of a single example, with its axis."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), data)
 
 
 def _layers_of(
@@ -119,7 +124,7 @@ def _layers_of(
         sizes.extend(result.sizes)
         return result.outputs
 
-    jax.eval_shape(look, one.constants, jax.tree.map(lambda leaf: leaf[:1], data), params)
+    jax.eval_shape(look, one.constants, _one_of(data), params)
     return tuple(layers), tuple(sizes)
 
 

@@ -361,6 +361,18 @@ def test_blocks_under_vmap_have_an_axis_in_front():
     )
 
 
+def test_examples_may_be_on_several_devices():
+    mesh = jax.make_mesh((8,), ("examples",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("examples"))
+    x = jnp.asarray(RNG.normal(size=(16, 3)), jnp.float32)
+    one, other = (
+        saddle.kfac_blocks(lambda w, x: x @ w, jnp.ones((3, 2)), where)
+        for where in (x, jax.device_put(x, spread))
+    )
+    assert len(jax.tree.leaves(other)[0].devices()) == 8
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
+
+
 def test_blocks_are_told_in_words():
     params = {"scale": np.ones(3), "w": np.ones((3, 2))}
     model = lambda p, x: (p["scale"][None] * x) @ p["w"]  # noqa: E731
