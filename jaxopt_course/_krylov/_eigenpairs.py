@@ -41,6 +41,9 @@ from jaxopt_course._krylov._lanczos import (
 
 # A residual of this part of a Ritz value settles the sign of an eigenvalue.
 _SIGN = 0.1
+# An estimate of this part of the tolerance ends a search within a basis: what is measured
+# afterwards is no larger than the tolerance for all its rounding.
+_SURELY = 0.8
 # Up to this dimension the whole matrix costs less than a Krylov search for its ends.
 _DENSE = 32
 
@@ -63,6 +66,8 @@ class _Search(NamedTuple):
     krylov: Krylov
     values: jax.Array  # (m,) Ritz values, ascending
     vectors: jax.Array  # (m, m) their coefficients, in columns
+    filled: jax.Array  # rows of the basis that are filled, those locked not counted
+    products: jax.Array  # operator products so far
     cycles: jax.Array  # restarts so far; -1 before the first basis
     first_cycles: jax.Array  # restarts that the first convergence took; -1 before it
     check_began: jax.Array  # restart count when the current check for copies began
@@ -109,6 +114,7 @@ def extreme_eigenpairs(
     check_copies: bool = True,
     inner_by_sign: bool = False,
     locked: jax.Array | None = None,
+    look_every: int | None = None,
     report: Callable[[Any, Any], Any] | None = None,
 ) -> Eigenpairs:
     """Find the smallest and largest eigenvalues of `operator` with their vectors.
@@ -132,6 +138,8 @@ def extreme_eigenpairs(
         locked: Shape (l, n), orthonormal rows, or zero ones, which lock nothing: the search is
             made in their orthogonal complement, for P A P with P the projector onto it. None for
             the whole space.
+        look_every: Rows after which a search without `check_copies` looks whether it may end; when
+            the basis is full by default. The run that `evidence` comes from is cut short, too.
         report: Called, in traced code, after every restart with the products so far and the
             largest residual estimate of a wanted pair, relative to the largest |Ritz value|.
 
@@ -139,7 +147,8 @@ def extreme_eigenpairs(
         The pairs. Under `vmap`, every run takes as many products as the slowest.
 
     Raises:
-        ValueError: if no pair is wanted, or more than n, or the basis is too small for them.
+        ValueError: if no pair is wanted, or more than n, or the basis is too small for them, or
+            copies are to be checked for within a basis.
     """
     # Defaults and bounds follow from the dimension of the space that is searched.
     dtype = start.dtype
@@ -155,6 +164,8 @@ def extreme_eigenpairs(
         basis_size = 2 * wanted + 20
     if basis_size < min(wanted + 2, dimension):
         raise ValueError(f"basis_size must be at least {wanted + 2}, got {basis_size}")
+    if look_every is not None and check_copies:
+        raise ValueError(f"look_every must be None with check_copies, got {look_every}")
     if tolerance is None:
         tolerance = float(jnp.finfo(dtype).eps) ** 0.6
     ends = (num_smallest, num_largest)
@@ -182,12 +193,14 @@ def extreme_eigenpairs(
             check_copies=check_copies,
             inner_by_sign=inner_by_sign,
             locked=locked,
+            look_every=look_every,
             report=report,
         )
-        products = basis_size + search.cycles * (basis_size - sum(_kept_per_end(ends, basis_size)))
         norm_seen = jnp.max(jnp.abs(search.values))
         found = _take_ends(search.vectors, ends).T @ search.krylov.basis[locked.shape[0] :]
-        return _measured(compressed, found, tolerance, norm_seen, products, search.unrestarted)
+        return _measured(
+            compressed, found, tolerance, norm_seen, search.products, search.unrestarted
+        )
 
 
 def _take_ends(columns: jax.Array, ends: tuple[int, int]) -> jax.Array:
@@ -207,6 +220,59 @@ def _kept_per_end(ends: tuple[int, int], basis_size: int) -> tuple[int, int]:
     return smallest, largest
 
 
+class _Ritz(NamedTuple):
+    """Ritz pairs: values ascending, coefficients in columns, and residuals of the wanted."""
+
+    values: jax.Array
+    vectors: jax.Array
+    estimates: jax.Array
+
+
+def _ritz_pairs(run: Projection, filled: int | jax.Array, ends: tuple[int, int]) -> _Ritz:
+    """Diagonalize the projection on the rows of a basis that are filled."""
+    square, size = run.projected, run.projected.shape[0]
+    if isinstance(filled, int):
+        values, vectors = jnp.linalg.eigh(square)
+        return _Ritz(values, vectors, run.coupling * jnp.abs(_take_ends(vectors[-1], ends)))
+    # Rows that are not filled have Ritz values of their own, between the others; where all are
+    # equal, and where there are too few, only the coefficients tell.
+    rows = jnp.arange(size) < filled
+    between = jnp.trace(square) / filled
+    values, vectors = jnp.linalg.eigh(square + jnp.diag(jnp.where(rows, 0, between)))
+    weights = jnp.sum(jnp.where(rows[:, None], vectors, 0) ** 2, axis=0)
+    estimates = run.coupling * jnp.abs(vectors[filled - 1])
+    estimates = jnp.where(weights > 0.5, estimates, jnp.inf)
+    return _Ritz(values, vectors, _take_ends(estimates, ends))
+
+
+def _grown(
+    operator: Operator,
+    krylov: Krylov,
+    begin: jax.Array,
+    *,
+    num_locked: int,
+    look_every: int | None,
+    settled: Callable[[Projection, jax.Array], jax.Array],
+    key: jax.Array,
+) -> tuple[Krylov, int | jax.Array]:
+    """Fill rows from `begin` on until `settled`; return how many are, those locked not counted."""
+    num_rows, free = krylov.basis.shape[0], slice(num_locked, None)
+    if look_every is None:
+        return extend(operator, krylov, begin, num_rows, key=key), num_rows - num_locked
+
+    def look(carry):
+        krylov, begin, _ = carry
+        end = jnp.minimum(begin + look_every, num_rows)
+        krylov = extend(operator, krylov, begin, end, key=key)
+        run = Projection(krylov.projected[free, free], krylov.coupling)
+        return krylov, end, settled(run, end - num_locked)
+
+    krylov, end, _ = _loops.while_loop(
+        lambda carry: (carry[1] < num_rows) & ~carry[2], look, (krylov, begin, jnp.zeros((), bool))
+    )
+    return krylov, end - num_locked
+
+
 def _without(locked: jax.Array, vector: jax.Array) -> jax.Array:
     """Project `vector` onto the orthogonal complement of the rows of `locked`."""
     return vector - (locked @ vector) @ locked
@@ -224,6 +290,7 @@ def _restarted_lanczos(
     check_copies: bool,
     inner_by_sign: bool,
     locked: jax.Array,
+    look_every: int | None,
     report: Callable[[Any, Any], Any] | None,
 ) -> _Search:
     """Run Lanczos and restart it until the wanted pairs have converged.
@@ -239,6 +306,7 @@ def _restarted_lanczos(
         check_copies: Whether to search again for copies of multiple eigenvalues.
         inner_by_sign: As in `extreme_eigenpairs`.
         locked: Shape (l, n), rows orthonormal or zero, in front of every basis.
+        look_every: As in `extreme_eigenpairs`.
         report: As in `extreme_eigenpairs`.
 
     Returns:
@@ -251,23 +319,33 @@ def _restarted_lanczos(
     outermost = np.zeros(sum(ends), bool)
     outermost[0], outermost[-1] = ends[0] > 0 or sum(ends) == 1, ends[1] > 0 or sum(ends) == 1
 
+    def allowed(values: jax.Array) -> jax.Array:
+        """Residuals at which a search has converged."""
+        most = tolerance * jnp.max(jnp.abs(values))
+        if inner_by_sign:
+            signs = _SIGN * jnp.abs(_take_ends(values, ends))
+            return jnp.where(outermost, most, jnp.maximum(most, signs))
+        return most
+
+    def settled(run: Projection, filled: jax.Array) -> jax.Array:
+        """Whether there is nothing to be gained from further rows."""
+        ritz = _ritz_pairs(run, filled, ends)
+        return jnp.all(ritz.estimates <= _SURELY * allowed(ritz.values))
+
     def judge(search: _Search) -> _Search:
         """Diagonalize the projection and decide how the search goes on."""
         # Ritz values, and their residuals by estimate.
-        values, vectors = jnp.linalg.eigh(search.krylov.projected[free, free])
+        run = Projection(search.krylov.projected[free, free], search.krylov.coupling)
+        filled = basis_size if look_every is None else search.filled
+        values, vectors, estimates = _ritz_pairs(run, filled, ends)
         scale = jnp.max(jnp.abs(values))
-        wanted = _take_ends(values, ends)
-        estimates = search.krylov.coupling * jnp.abs(_take_ends(vectors[-1], ends))
-        allowed = tolerance * scale
-        if inner_by_sign:
-            allowed = jnp.where(outermost, allowed, jnp.maximum(allowed, _SIGN * jnp.abs(wanted)))
-        converged = jnp.all(estimates <= allowed)
+        wanted, most = _take_ends(values, ends), allowed(values)
+        converged = jnp.all(estimates <= most)
         if report is not None:
-            products = basis_size + search.cycles * (basis_size - sum(kept))
             worst = jnp.max(estimates) / jnp.where(scale > 0, scale, 1)
-            report(products, worst)
+            report(search.products, worst)
         # Once they have converged, a second search looks for copies that the first could not see.
-        unchanged = jnp.all(jnp.abs(wanted - search.known) <= allowed)
+        unchanged = jnp.all(jnp.abs(wanted - search.known) <= most)
         in_check = search.first_cycles >= 0
         # A copy takes about as long to find as the original did: the check lasts as long.
         long_enough = search.cycles - search.check_began > search.first_cycles
@@ -296,24 +374,30 @@ def _restarted_lanczos(
         )
         # The first cycle has no Ritz vectors to keep: its rows are zero, and all to be filled.
         first = search.cycles < 0
-        begin = jnp.where(first, num_locked, refilled)
+        begin = jnp.where(first, num_locked, refilled).astype(jnp.int32)
         residual = jax.lax.cond(
             fresh,
             lambda: orthogonal_direction(basis, jax.random.fold_in(cycle_key, 0)),
             lambda: search.krylov.residual,
         )
         # The rest of the rows is filled by further steps of Lanczos's method.
-        krylov = extend(
+        # Its first vector is coupled with all that was kept, not with the last row alone.
+        uncoupled = jnp.zeros_like(search.krylov.coupling)
+        krylov, filled = _grown(
             operator,
-            Krylov(basis, projected, residual, search.krylov.coupling),
+            Krylov(basis, projected, residual, uncoupled),
             begin,
-            num_rows,
+            num_locked=num_locked,
+            look_every=look_every,
+            settled=settled,
             key=jax.random.fold_in(cycle_key, 1),
         )
         run = Projection(krylov.projected[free, free], krylov.coupling)
         return judge(
             search._replace(
                 krylov=krylov,
+                filled=jnp.asarray(filled, jnp.int32),
+                products=search.products + filled + num_locked - begin,
                 cycles=search.cycles + 1,
                 unrestarted=jax.tree.map(partial(jnp.where, first), run, search.unrestarted),
             )
@@ -328,6 +412,8 @@ def _restarted_lanczos(
         krylov=empty._replace(residual=normalized(_without(locked, empty.residual))),
         values=jnp.zeros((basis_size,), start.dtype),
         vectors=square,
+        filled=jnp.zeros((), jnp.int32),
+        products=jnp.zeros((), jnp.int32),
         cycles=jnp.full((), -1, jnp.int32),
         first_cycles=jnp.full((), -1, jnp.int32),
         check_began=jnp.zeros((), jnp.int32),

@@ -154,7 +154,7 @@ def extend(
     operator: Operator,
     krylov: Krylov,
     begin: int | jax.Array,
-    end: int,
+    end: int | jax.Array,
     *,
     key: jax.Array,
     turn: int | None = None,
@@ -163,7 +163,8 @@ def extend(
 
     Args:
         operator: Symmetric linear map on vectors of shape (n,).
-        krylov: A basis with rows below `begin` filled, and `projected` filled accordingly.
+        krylov: A basis with rows below `begin` filled, and `projected` filled accordingly. Its
+            `coupling` is that of `residual` with the last of them; 0 where that is not known.
         begin: First row to fill.
         end: Row to stop before.
         key: Typed PRNG key for the directions taken when a Krylov space is exhausted.
@@ -181,7 +182,7 @@ def extend(
         before = basis[jnp.maximum(i - 1, 0)]  # Of the old basis, it would have the basis copied.
         image = operator(vector)
         along = vector @ image
-        beside = jnp.where(i > begin, krylov.coupling, 0)
+        beside = krylov.coupling
         known = jnp.zeros_like(krylov.projected[0]).at[i - 1].set(beside).at[i].set(along)
         # Then against all rows, and again if that took away most of it.
         once = _orthogonalized(basis, image - beside * before - along * vector)

@@ -488,6 +488,9 @@ def extreme_eigenpairs(
             # A restart replaces two thirds of the rows that are not wanted.
             max_restarts=max(3 * (max_products - rows) // (2 * max(rows - wanted, 1)), 0),
             check_copies=check_copies,
+            # Near an eigenvector residuals are small at once, and what has overtaken it is seen by
+            # the rest of the basis alone.
+            look_every=None if check_copies or start is not None else max(rows // 6, 1),
             report=listening.report,
         )
     # What a plain run's projection has outside three diagonals is the rounding of the products.

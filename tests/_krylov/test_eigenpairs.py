@@ -105,6 +105,50 @@ def test_locked_directions_hide_even_an_eigenspace_that_the_search_exhausts(x64)
     np.testing.assert_allclose(pairs.eigenvalues, 1.0, atol=1e-14)
 
 
+def test_a_search_that_looks_within_the_basis_ends_early_and_keeps_its_tolerance(
+    x64, symmetric, orthonormality
+):
+    # From near an eigenvector a few products do, whatever the size of the basis.
+    spectrum = np.append(np.linspace(-1, 1, 199), 3.0)
+    matrix, operator = symmetric(200, spectrum)
+    near = np.linalg.eigh(matrix)[1][:, -1] + 1e-3 * np.random.default_rng(4).standard_normal(200)
+    options = {"num_largest": 1, "basis_size": 40, "tolerance": 1e-6, "check_copies": False}
+
+    def from_start(start, **more):
+        run = jax.jit(
+            lambda start: _krylov.extreme_eigenpairs(
+                operator, start, key=jax.random.key(0), **options, **more
+            )
+        )
+        return jax.tree.map(np.asarray, run(jnp.asarray(start)))
+
+    full, early = from_start(near), from_start(near, look_every=1)
+    assert (int(full.num_products), early.converged.all()) == (41, True)
+    assert int(early.num_products) < 12
+    assert full.residual_norms[0] < 1e-9 < early.residual_norms[0] <= 3e-6
+    np.testing.assert_allclose(early.eigenvalues, 3.0, atol=1e-11)
+    # In the middle of a restarted basis, at both ends, around what is locked.
+    locked = np.linalg.qr(np.random.default_rng(3).standard_normal((200, 3)))[0].T
+    options |= {"num_smallest": 2, "basis_size": 24, "tolerance": 1e-6, "locked": locked}
+    full, early = from_start(near), from_start(near, look_every=3)
+    assert early.converged.all()
+    assert int(early.num_products) < int(full.num_products)
+    np.testing.assert_allclose(early.eigenvalues, full.eigenvalues, atol=1e-9)
+    assert orthonormality(early.eigenvectors) < 1e-8
+    assert np.max(np.abs(locked @ early.eigenvectors.T)) < 1e-12
+
+
+def test_rows_that_are_not_filled_are_no_eigenpairs(x64, orthonormality):
+    # Of a multiple of the identity all Ritz values are equal, that of a row without vector, too.
+    pairs = search(
+        lambda v: 2 * v, 60, num_smallest=2, num_largest=1, look_every=1, check_copies=False
+    )
+    np.testing.assert_allclose(pairs.eigenvalues, 2.0, atol=1e-14)
+    assert pairs.converged.all()
+    assert orthonormality(pairs.eigenvectors) < 1e-13
+    assert 3 + 3 <= int(pairs.num_products) <= 26 + 3
+
+
 def test_extreme_eigenpairs_of_nan_ends_without_convergence():
     pairs = search(lambda v: v * jnp.nan, 50, num_smallest=1)
     assert not bool(pairs.converged[0])
@@ -116,6 +160,7 @@ def test_extreme_eigenpairs_of_nan_ends_without_convergence():
         ({}, r"num_smallest \+ num_largest must lie in \[1, 50\]"),
         ({"num_smallest": 51}, r"got 51"),
         ({"num_smallest": 5, "basis_size": 6}, "basis_size must be at least 7, got 6"),
+        ({"num_smallest": 1, "look_every": 1}, "look_every must be None with check_copies, got 1"),
     ],
 )
 def test_extreme_eigenpairs_refuses_impossible_requests(options, message):

@@ -41,7 +41,7 @@ def test_extend_goes_on_from_a_basis_that_holds_nearly_all_of_the_next_image(
     matrix = matrix + matrix.T
     basis = np.zeros((5, 30))
     basis[:3] = rows[:3]
-    known = _krylov.Krylov(basis, np.zeros((5, 5)), rows[3], np.float64(7.0))
+    known = _krylov.Krylov(basis, np.zeros((5, 5)), rows[3], np.float64(0.0))
     extend = jax.jit(
         lambda krylov: _krylov.extend(lambda v: matrix @ v, krylov, 3, 5, key=jax.random.key(0))
     )
