@@ -30,6 +30,7 @@ import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course.nn import MLP, activation, gain
 
 from .lab import data, progress
@@ -215,20 +216,22 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Draw gradients over layers, a panel an initializer, measured lines on predicted dots."""
+    """Draw gradients over layers, a panel an initializer, measured bands on predicted dots."""
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     axes = figure.subplots(1, len(INITIALIZERS), sharey=True)
     ratio = dataset.delta / dataset.delta.isel(layer=-1)
     for axis, start in zip(axes, dataset.initializer.values, strict=True):
         for index, name in enumerate(dataset.activation.values):
             chosen = {"activation": name, "initializer": start}
-            seen = np.exp(np.log(ratio.sel(chosen)).mean("seed"))
-            axis.semilogy(dataset.layer, seen, color=f"C{index}", label=name)
+            seen = ratio.sel(chosen).transpose("seed", "layer")
+            draw.band(dataset.layer, seen, quantiles=(0, 1), label=name, ax=axis, color=f"C{index}")
             predicted = dataset.predicted_ratio.sel(chosen)
             axis.semilogy(dataset.layer, predicted, ".", color=f"C{index}", ms=4)
         axis.set(title=start, xlabel="hidden layer")
         axis.grid(axis="y")
+        axis.get_legend().remove()
     axes[0].set_ylabel("rms of dL/ds, last hidden layer = 1")
-    axes[-1].legend(loc="lower right", ncols=2, title="lines: mean over seeds\ndots: predicted")
+    told = "lines: median of seeds\nbands: all seeds\ndots: predicted"
+    axes[-1].legend(loc="lower right", ncols=2, title=told)
     figure.suptitle("Gradients vanish or explode by a predictable factor a layer")
     return figure

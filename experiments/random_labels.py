@@ -257,5 +257,8 @@ def plot(dataset: xr.Dataset) -> Figure:
         ylim=(0, 1),
     )
     ratio = float((fit.sel(condition="1") / fit.sel(condition="0")).mean())
-    figure.suptitle(f"Random labels are fitted to the last one, in {ratio:.2g} times the epochs")
+    title = f"Random labels are fitted to the last one, in {ratio:.2g} times the epochs"
+    if not np.isfinite(ratio):
+        title = f"Not all labels are fitted to the last one within {dataset.epoch.size} epochs"
+    figure.suptitle(title)
     return figure

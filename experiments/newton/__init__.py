@@ -31,6 +31,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxopt_course import plot as draw
 from jaxopt_course import problems, saddle
 
 from ..lab import progress, resumable
@@ -43,9 +44,8 @@ __all__ = ["Config", "claims", "plot", "run"]
 
 KINDS = ("MINIMUM", "STRICT_SADDLE", "MAXIMUM", "elsewhere")
 GRADIENT_TOLERANCE = 1e-6
-# Okabe and Ito's colours, as in experiment stationary_points.
+# Okabe and Ito's colours, those of `plot.points`.
 COLOURS = dict(zip(KINDS, ("#009E73", "#D55E00", "#CC79A7", "#BBBBBB"), strict=True))
-MARKS = {"MINIMUM": "o", "STRICT_SADDLE": "X", "MAXIMUM": "^"}
 
 
 SAFE = "saddle-free Newton", "cubic Newton", "trust region"
@@ -242,8 +242,15 @@ def plot(dataset: xr.Dataset) -> Figure:
         ends = dataset.end.sel(landscape="himmelblau", rule=rule, origin="random").values
         for i, kind in enumerate(KINDS):
             axes.plot(*points[:, ends == i], ".", ms=4, color=COLOURS[kind])
-        for point in problems.himmelblau().stationary_points:
-            axes.plot(*point.params, MARKS[point.kind], ms=9, color=COLOURS[point.kind], mec="k")
+        known = problems.himmelblau().stationary_points
+        kinds = [saddle.Kind[point.kind] for point in known]
+        dots = len(axes.lines)
+        draw.points([point.params for point in known], kinds, ax=axes)
+        # Among dots of the same colours they need a dark edge.
+        for mark in axes.lines[dots:]:
+            mark.set(markeredgecolor="black", markersize=9)
+        # The bars below say which colour is which kind.
+        axes.get_legend().remove()
         axes.set(xlabel="x", ylabel="y", aspect="equal", title=f"{rule} from starts on Himmelblau")
     _plot_shares(panels[1, 0], dataset)
     axes = panels[1, 1]
