@@ -210,7 +210,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         title=f"ConvNet, {dataset.attrs['epochs']} epochs; mean and 95 % interval, "
         f"n = {dataset.sizes['seed']}",
     )
-    left.legend(title="normalization", loc="lower left", ncols=2)
+    left.legend(title="normalization", loc="upper center", ncols=2)
     names = list(dataset.critic.values)
     for axis, quantity, scale, title in (
         (middle, dataset.slope_error, "log", "mean of |slope - 1|, test"),
