@@ -26,7 +26,7 @@ https://arxiv.org/abs/1605.07110
 
 Section: Landscape and saddles
 Command: python -m experiments run linear_networks
-Cost: quick 82 s of processor time at a load of 10, standard 220 s on 2 busy cores (30 s once
+Cost: quick 73 s of processor time at a load of 10, standard 220 s on 2 busy cores (30 s once
     compiled, on quiet ones), both with everything to compile; paper not run
 Last result: quick 16 of 16 claims hold (2026-11-29), standard 24 of 24 (2026-11-27): 1,000 of 1,000
     descents end at a global minimum at each depth; of the saddles found 0, 53 and 65 are not strict

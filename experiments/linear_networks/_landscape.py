@@ -77,7 +77,7 @@ def descend(problem: problems.Problem, starts: Any, steps: int) -> saddle.Escape
         starts,
         max_steps=steps,
         target_value=(1 + VALUE_TOLERANCE) * problem.minimum_value,
-        lanes=256,
+        lanes=512,
     )
 
 
@@ -105,6 +105,9 @@ def stationary_points(
         jax.tree.map(lambda *parts: jnp.concatenate(parts), ends, starts),
         method="levenberg_marquardt",
         null_space=SYMMETRIES,
+        lanes=min(2 * count, 256),
+        # The ends are named one by one below, not as distinct points.
+        max_points=1,
     ).runs
     found = np.asarray(runs.outcome) == saddle.Outcome.STATIONARY
     # The known points, also in other bases of the hidden layers: neither loss nor kind changes.
