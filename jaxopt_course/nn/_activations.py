@@ -313,6 +313,7 @@ def check_activation(**arguments: Any) -> None:
             raise ValueError(f"{name} must be one of {listed}; got {brief(value)}{hint}")
 
 
+@functools.cache  # It takes a tenth of a second, and initializers ask for it once a layer.
 def _half_normal_rule(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss quadrature for the standard normal restricted to positive numbers.
 
@@ -333,7 +334,10 @@ def _half_normal_rule(num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
             following = following - overlaps @ np.stack(basis)
         basis.append(following / np.linalg.norm(following))
     nodes, vectors = np.linalg.eigh(jacobi)  # Reads the lower triangle.
-    return nodes, vectors[0] ** 2
+    shares = vectors[0] ** 2
+    for kept in (nodes, shares):
+        kept.setflags(write=False)
+    return nodes, shares
 
 
 def gain(function: str | Activation, *, direction: str = "forward", **parameters: Any) -> float:
