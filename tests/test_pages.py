@@ -41,8 +41,9 @@ def test_every_python_block_is_followed_by_its_output():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_prints_what_it_says(example):
+def test_an_example_prints_what_it_says(example, tmp_path, monkeypatch):
     code, output = EXAMPLES[example]
+    monkeypatch.chdir(tmp_path)  # where pictures go
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, example, "exec"), {"__name__": "__main__"})
