@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 
 from jaxopt_course import _loops
 from jaxopt_course._coupling import coupled_examples
@@ -69,12 +70,23 @@ def factors(
         if not kept:
             return []
         means = partial(_means, one=one, layers=layers, sizes=sizes, asked=asked)
+        operands = jax.tree.map(jnp.asarray, (params, one.constants, key))
         pairs = _loops.computed(
-            lambda operands, data: batch_mean(means, data, asked.batch_size or count, operands),
-            (params, one.constants, key),
+            _on_any_mesh(
+                lambda operands, data: batch_mean(means, data, asked.batch_size or count, operands)
+            ),
+            operands,
             (data, jnp.arange(count)),
         )
     return [(layer, *pair) for layer, pair in zip(kept, pairs, strict=True)]
+
+
+def _on_any_mesh(mean: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Let XLA choose the shardings within, where axes are explicit: a mean is on all devices."""
+    if AxisType.Explicit not in jax.sharding.get_abstract_mesh().axis_types:
+        return mean
+    automatic: Any = jax.sharding.auto_axes  # Its type is that of a decorator with arguments.
+    return automatic(mean, out_sharding=PartitionSpec())
 
 
 def _trace_one(model: Any, params: Any, data: Any, asked: Asked) -> Traced:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import AxisType
 
 from jaxopt_course import nn, saddle
 
@@ -361,16 +362,22 @@ def test_blocks_under_vmap_have_an_axis_in_front():
     )
 
 
-def test_examples_may_be_on_several_devices():
-    mesh = jax.make_mesh((8,), ("examples",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_examples_may_be_on_several_devices(kind, batch_size):
+    mesh = jax.make_mesh((8,), ("examples",), axis_types=(kind,))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("examples"))
     x = jnp.asarray(RNG.normal(size=(16, 3)), jnp.float32)
-    one, other = (
-        saddle.kfac_blocks(lambda w, x: x @ w, jnp.ones((3, 2)), where)
-        for where in (x, jax.device_put(x, spread))
+    found = lambda x: saddle.kfac_blocks(  # noqa: E731
+        lambda w, x: x @ w, jnp.ones((3, 2)), x, batch_size=batch_size
     )
+    one = found(x)
+    with jax.set_mesh(mesh):
+        other = found(jax.device_put(x, spread))
+        again = jax.jit(found)(jax.device_put(x, spread))
     assert len(jax.tree.leaves(other)[0].devices()) == 8
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
+    for way in (other, again):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, way)
 
 
 def test_blocks_are_told_in_words():
