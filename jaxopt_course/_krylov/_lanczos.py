@@ -243,7 +243,8 @@ def tridiagonal(
         # The basis is orthogonal at least locally if this is done twice.
         rest = rest - (rest @ vector) * vector
         length = norm(rest)
-        exhausted = length <= 8 * eps * norm(image)
+        # The image's length, without another reading of it.
+        exhausted = length <= 8 * eps * jnp.hypot(jnp.hypot(coupling, along), length)
         length = jnp.where(exhausted, 0, length)
         following = jnp.where(exhausted, 0, rest / jnp.where(exhausted, 1, length))
         return (vector, following, length, jnp.where(jnp.isnan(first), along, first)), (
