@@ -332,9 +332,11 @@ def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
     """Shape and dtype of an array, without its weak type."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
-    return jax.ShapeDtypeStruct(
-        jnp.shape(leaf), getattr(leaf, "dtype", None) or jnp.result_type(leaf)
-    )
+    dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+    if isinstance(leaf, np.ndarray | np.generic):
+        # Without x64 JAX makes float32 of NumPy's float64.
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), dtype)
 
 
 def settings() -> dict[str, Any]:
