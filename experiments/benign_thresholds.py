@@ -25,8 +25,8 @@ Sojoudi and Lavaei (2018), https://arxiv.org/abs/1805.10251.
 
 Section: Landscape and saddles
 Command: python -m experiments run benign_thresholds
-Cost: quick 80 s of processor time, with a part of the programs at hand (3 minutes beside much
-    else); standard and paper not run
+Cost: quick 85 s of processor time, with everything to compile, beside much else; standard and
+    paper not run
 Last result: 12 of 14 claims hold (2026-11-29, quick, loaded cores). Bad minima in 3 and 1 of 6
     draws with 9 and 12 measurements, in 2 with 60 % of the entries, in all with one hidden unit.
     After 3,000 steps 21 of 216 runs of the network, all with three units, and 13 of completion
@@ -242,6 +242,8 @@ def _descend(config: Config, family: Family, draws: list[problems.Problem], keys
         {"x": starts.reshape(-1, *starts.shape[2:]), "draw": numbers},
         max_steps=config.steps,
         target_value=AT_MINIMUM,
+        # What fits into the lanes of one device is compiled for that device alone.
+        lanes=min(numbers.size, 1024),
     )
     return np.asarray(runs.params["x"]).reshape(starts.shape), np.asarray(runs.value).reshape(
         config.draws, config.runs
@@ -266,6 +268,7 @@ def _name_ends(
         method="eigenvector_following",
         index=0,
         null_space=family.null_space,
+        lanes=SEARCHES,
     )
     kinds = np.append(np.asarray(census.point.kind), saddle.Kind.NOT_STATIONARY)
     found = kinds[np.asarray(census.runs.point)]
