@@ -15,7 +15,7 @@ rounding. A family is what has one value; its value is to agree to the six digit
 
 Section: Landscape and saddles
 Command: python -m experiments run spurious_minima
-Cost: quick 25 s on 2 quiet cores, 80 s of processor time with everything to compile; paper 2 h of
+Cost: quick 44 s of processor time with everything to compile; paper 2 h of
     processor time without two spare students, which take 20 s (k = 6) and more a row
 Last result: all 9 claims of quick hold, and of paper with 1,000 runs each 73 of 75 (2026-11-27);
     what does not hold is that no run is undecided: 5 of 29,000 are, after 100,000 steps.

@@ -99,7 +99,13 @@ def descend(
         batch = np.broadcast_to(idle, params.shape).copy()
         batch[: live.size] = params[live]
         moved = resumable.escape(
-            problem.fun, descent, jnp.asarray(batch), max_steps=CHUNK, target_value=GLOBAL_BELOW
+            problem.fun,
+            descent,
+            jnp.asarray(batch),
+            max_steps=CHUNK,
+            target_value=GLOBAL_BELOW,
+            # What fits into the lanes of one device is compiled for that device alone.
+            lanes=min(runs, 512),
         )
         moved = jax.tree.map(lambda leaf, live=live: np.asarray(leaf)[: live.size], moved)
         params[live] = moved.params
