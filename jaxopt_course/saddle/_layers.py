@@ -174,7 +174,10 @@ class _Walk:
         outputs = self.free[product.use]
         met: list[int] = []
         order: list[int] = []
-        for own, axes in zip(bias.axes, product.axes, strict=True):
+        # A number needs no axes to be added.
+        rank = max(len(bias.axes), len(product.axes))
+        aligned = [mark.axes or ((),) * rank for mark in (bias, product)]
+        for own, axes in zip(*aligned, strict=True):
             if not own:
                 continue
             sizes = [
@@ -198,9 +201,11 @@ class _Walk:
         for use in self.uses:
             own = [other for other in self.uses if other.kernel == use.kernel]
             alike = all(one[:3] == use[:3] for one in own) and use.kernel not in self.otherwise
-            # A bias is the kernel's if it is added wherever that multiplies, and nowhere else.
+            # A bias is the kernel's if it is added wherever that multiplies, each time with its
+            # axes in the same order, and nowhere else.
             with_bias = [other for other in self.uses if other.bias == use.bias]
             kept = with_bias == own and use.bias not in self.otherwise
+            kept = kept and all(one.order == use.order for one in own)
             layer = use if kept else use._replace(bias=None, order=())
             found.append(layer if alike else None)
         return found

@@ -101,3 +101,23 @@ def test_parameters_that_do_more_than_multiply_have_no_block():
     assert left_out(lambda p, x: remat(x, p["a"], p["b"]), a=w, b=np.ones((1, 2))) == ()
     single = lambda p, x: jax.vmap(lambda x: jnp.tanh(p["a"] @ x + p["b"]))(x)  # noqa: E731
     assert left_out(single, a=w.T, b=np.ones(2)) == ()
+
+
+def test_a_number_is_no_bias_of_several_outputs_but_one_of_a_single_output():
+    """`jnp` adds a number without giving it the axes of what it is added to."""
+    model = lambda p, x: jnp.tanh(x @ p["a"] + p["b"])  # noqa: E731
+    kernel = RNG.normal(size=(3, 2)).astype(np.float32)
+    assert left_out_of(model, {"a": kernel, "b": np.float32(1)}, X) == ("['b']",)
+    assert left_out_of(model, {"a": kernel[:, 0], "b": np.float32(1)}, X) == ()
+    front = lambda p, x: jnp.tanh(p["b"] + x @ p["a"])  # noqa: E731
+    assert left_out_of(front, {"a": kernel, "b": np.float32(1)}, X) == ("['b']",)
+
+
+def test_a_bias_that_is_added_in_two_orders_leaves_its_kernel_one_layer():
+    kernel, bias = np.ones((3, 2, 2), np.float32), np.ones((2, 2), np.float32)
+
+    def model(p, x):
+        once, again = (jnp.einsum("nd,dhk->nhk", x, p["a"]) for _ in range(2))
+        return jnp.tanh(once + p["b"]) + jnp.sin(again + p["b"].T)
+
+    assert left_out_of(model, {"a": kernel, "b": bias}, X) == ("['b']",)
