@@ -133,14 +133,15 @@ class _Text:
         asks_host: Whether an equation calls back to the host.
     """
 
-    def __init__(self) -> None:
-        """Begin with an empty text."""
+    def __init__(self, depth: int = 0) -> None:
+        """Begin with an empty text, within rules of differentiation of this depth."""
         self.parts: list[str] = []
         self.others: dict[Any, int] = {}
         self.comparable, self.asks_host = True, False
         self._variables: dict[Any, int] = {}
         self._rules: dict[Hashable, int] = {}
-        self._depth = 0
+        self._alive: list[Any] = []  # What `_rules` knows by its `id`, which is not given again.
+        self._depth = depth  # Rules that call their own function would go on without end.
 
     def write_jaxpr(self, jaxpr: Any) -> None:
         """Write the equations of a jaxpr, with or without constants."""
@@ -196,7 +197,7 @@ class _Text:
         rules = [parameters.get(name) for name in ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd")]
         rules = [_rule_of(rule) for rule in rules if rule is not None]
         try:
-            self.parts.append(f" rule={[_Fingerprint(None).of(rule) for rule in rules]}")
+            self.parts.append(f" rule={[self._fingerprint(rule) for rule in rules]}")
             return
         except _UnknownError:
             pass
@@ -205,23 +206,24 @@ class _Text:
             return
         # A rule that was written before is a reference to that. It is known by value, functions and
         # operands; the value is written apart, with variables numbered from 0, to be the same text.
-        alone = _Text()
+        alone = _Text(self._depth)
         alone.write_jaxpr(call)
         said = "".join(alone.parts)
         functions: list[Any] = [id(rule.f) for rule in rules]
         try:
-            functions += [_Fingerprint(None).of(rule.transforms) for rule in rules]
+            functions += [self._fingerprint(rule.transforms) for rule in rules]
         except _UnknownError:
             functions += [object()]
         met = (said, tuple(functions), tuple(self._type(atom.aval) for atom in equation.invars))
         if met in self._rules:
             self.parts.append(f" rule=&{self._rules[met]}")
             return
-        if self._depth == _ORDERS:
+        if self._depth >= _ORDERS:
             self.parts.append(" rule=")
             return
         # A new one: the equations of the derivative.
         self._rules[met] = len(self._rules)
+        self._alive.append(rules)
         self._depth += 1
         try:
             derivative = _derivative(equation)
@@ -231,6 +233,10 @@ class _Text:
             self.parts.append(" rule=")
             self.write_jaxpr(derivative)
         self._depth -= 1
+
+    def _fingerprint(self, value: Any) -> str:
+        """The fingerprint of what belongs to a rule, whose equations are a level deeper."""
+        return _Fingerprint(None, self._depth + 1).of(value)
 
     def _write_atom(self, atom: Any) -> None:
         """Write an operand: a variable's number, or a literal."""
@@ -356,9 +362,9 @@ class _Fingerprint:
     Its methods raise _UnknownError where a value, or something within it, has no text.
     """
 
-    def __init__(self, key: Any) -> None:
-        """Begin without functions."""
-        self._key = key
+    def __init__(self, key: Any, depth: int = 0) -> None:
+        """Begin without functions, within rules of differentiation of this depth."""
+        self._key, self._depth = key, depth
         self._met: dict[int, int] = {}
 
     def of(self, value: Any) -> str:
@@ -389,7 +395,7 @@ class _Fingerprint:
         if kind in ("Store", "EqualStore", "DebugInfo"):  # JAX's notes, without influence.
             return kind
         if _is_jaxpr(value):
-            text = _Text()
+            text = _Text(self._depth)
             text.write_jaxpr(value)
             if text.comparable and all(map(_is_of_jax, text.others)):
                 return "".join(text.parts)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from jaxopt_course import _equations, problems, transforms
+from jaxopt_course import _equations, problems, saddle, transforms
 from jaxopt_course._tracing import trace_once
 
 X = jnp.arange(1.0, 4.0)
@@ -108,3 +108,24 @@ def test_a_function_that_holds_a_variable_without_a_value_yet_is_not_known(monke
     later = jnp.abs
     assert before is None
     assert fun(jnp.ones(())) == 1
+
+
+def test_a_rule_that_calls_its_own_function_has_equations_of_finite_length():
+    """Both rules call the function; derivatives of it within `vmap` nest in JAX's own notes."""
+
+    @jax.custom_vjp
+    def bounded(x):
+        return jnp.tanh(x)
+
+    bounded.defvjp(lambda x: (bounded(x), x), lambda x, g: (g * (1 - bounded(x) ** 2),))
+
+    def gradient(x):
+        return jax.jit(lambda x: jax.vjp(jax.vmap(bounded), x)[1](jnp.ones_like(x)))(x)
+
+    def model(weights, x):
+        return bounded(x @ weights)
+
+    equations(gradient)
+    blocks = saddle.kfac_blocks(model, jnp.ones((3, 3)), jnp.ones((2, 3)))
+    exact = saddle.kfac_blocks(lambda w, x: jnp.tanh(x @ w), jnp.ones((3, 3)), jnp.ones((2, 3)))
+    assert jnp.allclose(blocks.blocks[0].outputs, exact.blocks[0].outputs, atol=1e-6)
