@@ -6,9 +6,10 @@
         ...
         def _reading(self) -> Reading | None: ...
 
-A heading that says what was found, then one line a quantity. A result that is traced, or that has
-more axes than its class describes because it was mapped over, has no such words yet: then the lines
-are its fields, with dtype, shape and a few values. `repr` stays what it was.
+A heading that says what was found, then one line a quantity. A result that is traced, that consists
+of shapes (`jax.eval_shape`), or that has more axes than its class describes because it was mapped
+over, has no such words yet: then the lines are its fields, with dtype, shape and a few values.
+`repr` stays what it was.
 """
 
 import collections
@@ -51,7 +52,8 @@ def readable(cls: _Class) -> _Class:
 def reading(result: Any) -> Reading:
     """Return a result in words, or field by field where there are none."""
     words = getattr(result, "_reading", None)
-    if words is not None and not is_traced(result):
+    shaped = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(result))
+    if words is not None and not shaped and not is_traced(result):
         found = words()
         if found is not None:
             return found

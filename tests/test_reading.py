@@ -136,3 +136,9 @@ def test_arrays_that_are_gone_are_described_without_their_numbers():
     gone = jnp.ones(100)
     gone.delete()
     assert brief(gone) == "float32 array of shape (100,)"
+
+
+def test_results_of_shapes_are_shown_by_their_fields(results):
+    for name, result in results.items():
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), float), result)
+        assert str(shapes).startswith(type(result).__name__), name
