@@ -339,6 +339,12 @@ def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), dtype)
 
 
+def row_of(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of one row of an array, without its weak type."""
+    whole = shape_of(leaf)
+    return jax.ShapeDtypeStruct(whole.shape[1:], whole.dtype)
+
+
 def settings() -> dict[str, Any]:
     """The settings of JAX that influence what a function computes."""
     return {name: getattr(jax.config, name, None) for name in _SETTINGS}

@@ -31,7 +31,7 @@ from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
 from jaxopt_course._engine._meshes import check_off_the_mesh
 from jaxopt_course._engine._processes import wait_for_all
 from jaxopt_course._equations import digest_of
-from jaxopt_course._tracing import settings
+from jaxopt_course._tracing import row_of, settings
 
 _FORMAT = 3
 """Format of checkpoints: only the same format continues one."""
@@ -264,7 +264,7 @@ def gather(rows: Rows, runs: int) -> Rows:
 def _run_inline(program: Program, starts: Any) -> Rows:
     """Run a batch within the program that a surrounding transformation traces, in one loop."""
     runs = jax.tree.leaves(starts)[0].shape[0]
-    start = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    start = jax.tree.map(row_of, starts)
     queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(
         program,

@@ -18,6 +18,7 @@ from jaxopt_course._engine._loop import (
 )
 from jaxopt_course._memory import free_bytes
 from jaxopt_course._platforms import chosen, traced_for
+from jaxopt_course._tracing import row_of
 
 _KEPT = 64
 """How many compiled loops are kept."""
@@ -86,9 +87,7 @@ class CompiledLoop:
                 have room for no more runs than there are lanes.
         """
         self.program = program
-        self._start = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts
-        )
+        self._start = jax.tree.map(row_of, starts)
         self.size, self._room = places(program, self._start)
         if long_steps:
             self.size, self._room = program.lanes, program.lanes

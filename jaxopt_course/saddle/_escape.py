@@ -48,7 +48,7 @@ from jaxopt_course._engine._recording import Recorder
 from jaxopt_course._observe import Observable, check_observe
 from jaxopt_course._progress import shown
 from jaxopt_course._reading import Reading, how_many, in_words, part, readable, spread, tally
-from jaxopt_course._tracing import Traced
+from jaxopt_course._tracing import Traced, row_of
 from jaxopt_course.saddle._escape_program import (
     Limits,
     Objective,
@@ -307,7 +307,7 @@ def escape(
             "record_params, record_min_eigenvalue and observe need record_every, got None"
         )
     execution = checked_execution(devices, lanes, checkpoint, checkpoint_every, callback)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), starts)
+    shapes = jax.tree.map(row_of, starts)
     if lanes is None:
         lanes = default_lanes(runs, shapes, execution.devices[0])
     # Functions become what they compute.

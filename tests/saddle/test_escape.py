@@ -477,3 +477,15 @@ def test_gradient_norms_of_half_precision_are_taken_in_float32(slope):
     assert runs.gradient_norm.dtype == jnp.float32
     np.testing.assert_allclose(runs.gradient_norm, 2 * slope, rtol=1e-3)
     assert runs.reason.tolist() == [saddle.Stop.MAX_STEPS]
+
+
+def test_starts_of_numpy_s_float64_run_in_float32():
+    """Warnings are errors here: JAX 0.12 has one for a shape with a dtype that it cannot have."""
+    starts = np.random.default_rng(0).normal(size=(3, 2))
+    rule = transforms.gradient_descent(0.1)
+    given, narrow = (
+        saddle.escape(strict_saddle, rule, where, max_steps=20)
+        for where in (starts, starts.astype(np.float32))
+    )
+    assert given.params.dtype == np.float32
+    np.testing.assert_array_equal(given.params, narrow.params)
