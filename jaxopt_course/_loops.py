@@ -103,6 +103,8 @@ def computed(loop: Callable[..., Any], *operands: Any, consume: bool = False) ->
     if is_traced(jnp.zeros(())):
         return loop(*operands)
     traced = trace_once(loop, *operands)
+    # Under `vmap` the first operand may be smaller than what is computed of it.
+    consume = consume and not is_traced((traced, operands))
     if traced.equations.comparable and not traced.equations.asks_host:
         return (_run_consuming if consume else _run)(traced, *operands)
     return (jax.jit(loop, donate_argnums=0) if consume else loop)(*operands)

@@ -126,3 +126,11 @@ def test_a_body_that_calls_back_calls_its_own_host():
         assert int(_loops.fori_loop(0, 3, tell, jnp.array(0))) == 3
         jax.effects_barrier()
         assert [int(i) for i in heard] == [0, 1, 2]
+
+
+def test_under_vmap_nothing_is_given_up_for_a_larger_result():
+    """What is donated without being used is a warning of JAX's, and here an error."""
+    shared = jnp.zeros(3)
+    double = jax.vmap(lambda x: _loops.computed(lambda y, x: y + x, shared, x, consume=True))
+    assert double(jnp.ones((2, 3))).shape == (2, 3)
+    assert shared.tolist() == [0, 0, 0]
