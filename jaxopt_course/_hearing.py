@@ -13,12 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_course._checks import is_traced
 
 Tell = Callable[..., None]
 
 _hearers: dict[int, Callable[..., Any]] = {}
+_raised: dict[int, BaseException] = {}
 _numbers = itertools.count()
 
 
@@ -26,9 +28,10 @@ _numbers = itertools.count()
 def telling(hearer: Callable[..., Any]) -> Iterator[Tell]:
     """Yield a function that has the host call `hearer` with arrays, wherever it is called.
 
-    On the way out it waits until everything was heard. Within a function that is traced by the
-    caller, whose program may run at any time, it waits for nothing, and `hearer` is a part of the
-    program.
+    On the way out it waits until everything was heard; what `hearer` raised is raised there, as it
+    was, where JAX would put it into the text of an error of its own. Within a function that is
+    traced by the caller, whose program may run at any time, it waits for nothing, and `hearer` is a
+    part of the program.
 
     Example:
         >>> heard = []
@@ -48,15 +51,26 @@ def telling(hearer: Callable[..., Any]) -> Iterator[Tell]:
     try:
         yield lambda *news: jax.debug.callback(_hear, filed, *news)
         jax.effects_barrier()
+    except Exception:
+        if (raised := _raised.get(number)) is not None:
+            raise raised from None
+        raise
     finally:
         del _hearers[number]
+        _raised.pop(number, None)
 
 
 def _hear(filed: Any, *news: Any) -> None:
     """Hand the news on to the one whose number this is."""
-    hearer = _hearers.get(int(filed[0]))
-    if hearer is not None:
+    number = int(np.asarray(filed)[0])  # To index an array of JAX compiles a program.
+    hearer = _hearers.get(number)
+    if hearer is None or number in _raised:
+        return
+    try:
         hearer(*news)
+    except BaseException as error:
+        _raised[number] = error
+        raise
 
 
 HEAR = f"{_hear.__module__}.{_hear.__qualname__}:"

@@ -7,8 +7,9 @@
         def _reading(self) -> Reading | None: ...
 
 A heading that says what was found, then one line a quantity. A result that is traced, that consists
-of shapes (`jax.eval_shape`), or that has more axes than its class describes because it was mapped
-over, has no such words yet: then the lines are its fields, with dtype, shape and a few values.
+of shapes (`jax.eval_shape`) or deleted arrays, or that has more axes than its class describes
+because it was mapped over, has no such words yet: then the lines are its fields, with dtype, shape
+and a few values.
 `repr` stays what it was.
 """
 
@@ -52,12 +53,19 @@ def readable(cls: _Class) -> _Class:
 def reading(result: Any) -> Reading:
     """Return a result in words, or field by field where there are none."""
     words = getattr(result, "_reading", None)
-    shaped = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(result))
-    if words is not None and not shaped and not is_traced(result):
+    empty = any(map(_has_no_numbers, jax.tree.leaves(result)))
+    if words is not None and not empty and not is_traced(result):
         found = words()
         if found is not None:
             return found
     return Reading(type(result).__name__, [(name, part(one)) for name, one in _fields(result)])
+
+
+def _has_no_numbers(leaf: Any) -> bool:
+    """Whether there is a shape alone: of `jax.eval_shape`, or of an array that was donated."""
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        return leaf.is_deleted()
+    return isinstance(leaf, jax.ShapeDtypeStruct)
 
 
 def _text(self: Any) -> str:
@@ -116,7 +124,7 @@ def part(value: Any) -> str:
 
 def _array(value: Any) -> str:
     known = isinstance(value, np.ndarray | np.generic | jax.Array)
-    if not known or isinstance(value, jax.core.Tracer):
+    if not known or isinstance(value, jax.core.Tracer) or _has_no_numbers(value):
         return f"{numbers(value)}, traced" if isinstance(value, jax.core.Tracer) else brief(value)
     if value.dtype == bool:
         yes = int(np.sum(np.asarray(value)))

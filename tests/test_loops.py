@@ -92,6 +92,19 @@ def test_another_callback_hears_its_own_news_from_the_same_program(name):
     assert second
 
 
+@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt("stop")], ids=repr)
+def test_what_a_callback_raises_is_raised_as_it_was(error):
+    def hear(news):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        saddle.trace(objective(SHIFTS[0]), X, num_probes=4, key=KEY, callback=hear)
+    assert caught.value is error
+    heard = []
+    saddle.trace(objective(SHIFTS[0]), X, num_probes=4, key=KEY, callback=heard.append)
+    assert heard
+
+
 def test_loops_compute_what_those_of_jax_do_to_the_last_bit():
     matrix = jax.random.normal(KEY, (5, 5))
     rows = jax.random.normal(KEY, (7, 5))

@@ -142,3 +142,10 @@ def test_results_of_shapes_are_shown_by_their_fields(results):
     for name, result in results.items():
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), float), result)
         assert str(shapes).startswith(type(result).__name__), name
+
+
+def test_a_result_whose_arrays_are_deleted_is_shown_by_its_fields():
+    estimate = saddle.trace(lambda x: jnp.sum(x**4), jnp.ones(3), num_probes=2, key=KEY)
+    for leaf in jax.tree.leaves(estimate):
+        leaf.delete()
+    assert str(estimate).startswith("Estimate\n")

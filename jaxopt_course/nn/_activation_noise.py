@@ -24,9 +24,9 @@ from jax.typing import DTypeLike
 
 from jaxopt_course._checks import (
     check_callable,
+    check_finite,
     check_flag,
     check_non_negative,
-    check_number,
     check_real_array,
 )
 from jaxopt_course.nn._arguments import check_rngs
@@ -47,7 +47,7 @@ class ActivationNoise(nnx.Module):
         rngs: Random streams; the keys come from `noise`, or from the default stream.
 
     Raises:
-        ValueError: If a range or a spread is negative, or `scale_range` below 1.
+        ValueError: If a range or a spread is negative or not finite, or `scale_range` below 1.
         TypeError: If `rngs` is no `flax.nnx.Rngs`.
 
     Example:
@@ -72,7 +72,8 @@ class ActivationNoise(nnx.Module):
         check_non_negative(
             mean_range=mean_range, mean_spread=mean_spread, scale_spread=scale_spread
         )
-        check_number(scale_range=scale_range)
+        check_finite(mean_range=mean_range, scale_range=scale_range)
+        check_finite(mean_spread=mean_spread, scale_spread=scale_spread)
         if not scale_range >= 1:
             raise ValueError(f"scale_range must be at least 1, got {scale_range}")
         check_flag(deterministic=deterministic)
@@ -112,13 +113,18 @@ class ActivationNoise(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return `s x + m`, of the shape and dtype of `x`, or `x` in evaluation.
 
+        Integers become float32.
+
         Raises:
             ValueError: If `x` has no axis of units.
             TypeError: If `x` is not an array of real numbers.
         """
         check_real_array("x", x)
+        x = jnp.asarray(x)
         if jnp.ndim(x) < 1:
             raise ValueError(f"x must have an axis of units, got shape {jnp.shape(x)}")
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            x = x.astype(jnp.float32)
         if self.deterministic:
             return x
         dtype = jnp.promote_types(x.dtype, jnp.float32)

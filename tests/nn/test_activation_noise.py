@@ -57,6 +57,13 @@ def test_the_dtype_is_that_of_the_input(dtype):
         assert ActivationNoise(rngs=nnx.Rngs(0))(x).dtype == dtype
 
 
+def test_integers_become_floats():
+    layer = ActivationNoise(rngs=nnx.Rngs(0))
+    assert layer(jnp.ones((3, 2), jnp.int32)).dtype == jnp.float32
+    layer.eval()
+    assert layer(np.ones((3, 2), np.int8)).dtype == jnp.float32
+
+
 def test_evaluation_leaves_the_input_and_training_draws_anew():
     network = ConvNet(1, (2,), normalization=ActivationNoise.after(BatchNorm), rngs=nnx.Rngs(0))
     apply, params, state = functional_view(network)
@@ -101,7 +108,8 @@ def test_two_factories_of_the_same_are_equal_programs():
     [
         ({"mean_range": -1.0}, "mean_range must not be negative, got -1.0"),
         ({"scale_range": 0.5}, "scale_range must be at least 1, got 0.5"),
-        ({"scale_range": float("nan")}, "scale_range must be at least 1, got nan"),
+        ({"scale_range": float("nan")}, "scale_range must be finite, got nan"),
+        ({"mean_spread": float("inf")}, "mean_spread must be finite, got inf"),
         ({"scale_spread": -0.1}, "scale_spread must not be negative"),
     ],
 )

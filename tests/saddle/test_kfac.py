@@ -380,6 +380,21 @@ def test_examples_may_be_on_several_devices(kind, batch_size):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, way)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda w, x: (x - jnp.mean(x, 0, keepdims=True)) @ w,
+        lambda w, x: (x + x[::-1]) @ w,
+        lambda w, x: (x @ x.T) @ (x @ w),
+    ],
+    ids=["mean of the data", "reversed", "contrastive"],
+)
+def test_examples_that_depend_on_each_other_are_refused(model):
+    x = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
+    with pytest.raises(ValueError, match=r"on its own, but what it gives .* together and alone"):
+        saddle.kfac_blocks(model, jnp.eye(3), x)
+
+
 def test_blocks_are_told_in_words():
     params = {"scale": np.ones(3), "w": np.ones((3, 2))}
     model = lambda p, x: (p["scale"][None] * x) @ p["w"]  # noqa: E731
