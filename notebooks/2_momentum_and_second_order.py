@@ -42,7 +42,7 @@ from matplotlib.figure import Figure
 
 from experiments import momentum, newton, quadratic_rates
 from experiments.lab import notebook
-from jaxopt_course import problems, saddle, theory, transforms
+from jaxopt_course import plot, problems, saddle, theory, transforms
 
 jax.config.update("jax_enable_x64", True)
 notebook.use_style()
@@ -152,17 +152,16 @@ lost = []
 for axes, rule in zip(figure.subplots(1, 2), ("Newton", "saddle-free Newton"), strict=True):
     runs = saddle.escape(fun, newton.RULES[rule](scape), starts, max_steps=100)
     kinds = np.asarray(name(runs.params).kind)
-    for kind in newton.MARKS:
-        chosen = starts[kinds == saddle.Kind[kind]]
-        axes.plot(*chosen.T, ".", ms=4, color=newton.COLOURS[kind])
-    for point in scape.problem.stationary_points:
-        colour = newton.COLOURS[point.kind]
-        axes.plot(*point.params, newton.MARKS[point.kind], ms=9, color=colour, mec="k")
+    for kind, colour in newton.COLOURS.items():
+        if kind in saddle.Kind.__members__:
+            axes.plot(*starts[kinds == saddle.Kind[kind]].T, ".", ms=4, color=colour)
+    known = scape.problem.stationary_points
+    plot.points([p.params for p in known], [saddle.Kind[p.kind] for p in known], ax=axes)
     lost.append(np.mean(kinds != saddle.Kind.MINIMUM))
     axes.set(
         xlabel="x", ylabel="y", aspect="equal", title=f"{rule}: {lost[-1]:.0%} not at a minimum"
     )
-figure.suptitle("What a start on Himmelblau's function finds: minimum ●, saddle ✖, maximum ▲")
+figure.suptitle("What a start on Himmelblau's function finds: a dot has the colour of its end")
 figure
 
 # %% [markdown]
