@@ -147,7 +147,7 @@ starts = jax.vmap(scape.problem.init)(jax.random.split(jax.random.key(0), 500))
 classify = partial(saddle.classify, fun, gradient_tolerance=newton.GRADIENT_TOLERANCE)
 name = jax.jit(jax.vmap(classify))
 
-figure = Figure(figsize=(10, 4.6))
+figure = Figure(figsize=(10, 4.6), layout="constrained")
 lost = []
 for axes, rule in zip(figure.subplots(1, 2), ("Newton", "saddle-free Newton"), strict=True):
     runs = saddle.escape(fun, newton.RULES[rule](scape), starts, max_steps=100)
@@ -157,10 +157,12 @@ for axes, rule in zip(figure.subplots(1, 2), ("Newton", "saddle-free Newton"), s
             axes.plot(*starts[kinds == saddle.Kind[kind]].T, ".", ms=4, color=colour)
     known = scape.problem.stationary_points
     plot.points([p.params for p in known], [saddle.Kind[p.kind] for p in known], ax=axes)
+    axes.get_legend().remove()
     lost.append(np.mean(kinds != saddle.Kind.MINIMUM))
     axes.set(
         xlabel="x", ylabel="y", aspect="equal", title=f"{rule}: {lost[-1]:.0%} not at a minimum"
     )
+figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 figure.suptitle("What a start on Himmelblau's function finds: a dot has the colour of its end")
 figure
 
