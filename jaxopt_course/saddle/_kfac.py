@@ -148,10 +148,10 @@ def kfac_blocks(
     Args:
         model: From parameters and inputs to outputs, as for `fisher_product`, the examples along
             the first axis. It is traced with one example, and must treat each on its own: evaluate
-            batch normalization by running averages.
+            batch normalization by running averages. (The first and the last example are compared
+            among all and alone, where the arrays are known and all are taken at once.)
         params: The parameters.
-        inputs: Pytree of arrays with the examples along the first axis, which may be sharded, by a
-            mesh whose axes are not explicit.
+        inputs: Pytree of arrays with the examples along the first axis, which may be sharded.
         family: The distribution of which the outputs are the natural parameters: logits of classes
             along the last axis, logits, or means at variance 1.
         num_samples: How many labels to draw for each example. By default the expectation over

@@ -391,7 +391,7 @@ def test_examples_may_be_on_several_devices(kind, batch_size):
 )
 def test_examples_that_depend_on_each_other_are_refused(model):
     x = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
-    with pytest.raises(ValueError, match=r"on its own, but what it gives .* together and alone"):
+    with pytest.raises(ValueError, match=r"on its own, but what it gives .* among all and alone"):
         saddle.kfac_blocks(model, jnp.eye(3), x)
 
 
