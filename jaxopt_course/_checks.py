@@ -506,6 +506,12 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def is_tracing() -> bool:
+    """Return whether this runs within a function that a surrounding transformation traces."""
+    # A number made while a program is traced is traced, too.
+    return is_traced(jnp.zeros(()))
+
+
 def _given(arguments: dict[str, Any], optional: bool, wanted: str) -> list[tuple[str, Any]]:
     """Return the arguments that are not None; raise TypeError if there is one that must not be."""
     for name, value in arguments.items():

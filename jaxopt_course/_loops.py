@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from jaxopt_course._checks import is_traced
+from jaxopt_course._checks import is_traced, is_tracing
 from jaxopt_course._tracing import Traced, trace_once
 
 
@@ -99,8 +98,7 @@ def computed(loop: Callable[..., Any], *operands: Any, consume: bool = False) ->
         >>> print(computed(lambda x: jax.lax.cond(x > 0, jnp.sin, jnp.cos, x), 0.0))
         1.0
     """
-    # A number made while a program is traced is traced, too.
-    if is_traced(jnp.zeros(())):
+    if is_tracing():
         return loop(*operands)
     traced = trace_once(loop, *operands)
     # Under `vmap` the first operand may be smaller than what is computed of it.

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
-from jaxopt_course._checks import is_traced
+from jaxopt_course._checks import is_traced, is_tracing
 
 _TIMES = 3
 """Memory that is needed at most, over that of a basis: itself, the next one, and a product."""
@@ -27,7 +26,7 @@ def check_rows(rows: int, vector: jax.Array, cure: str) -> None:
         MemoryError: With the bytes that are needed and those that are free.
     """
     needed = _TIMES * rows * vector.size * vector.dtype.itemsize
-    if needed <= _NEGLIGIBLE or is_traced((vector, jnp.zeros(()))):
+    if needed <= _NEGLIGIBLE or is_traced(vector) or is_tracing():
         return
     device = min(vector.devices(), key=lambda device: device.id)
     free = free_bytes(device)

@@ -22,9 +22,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
 
-from jaxopt_course._checks import check_callable, is_traced
+from jaxopt_course._checks import check_callable, is_traced, is_tracing
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course._reading import how_many
 
@@ -59,8 +58,7 @@ def shown(
         def showing(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             if kwargs.get("progress") is not True:
                 return function(*args, **kwargs)
-            # A number made while a program is traced is traced, too.
-            if is_traced((args, kwargs, jnp.zeros(()))):
+            if is_traced((args, kwargs)) or is_tracing():
                 raise ValueError("progress must be False within a traced function, got True")
             callback: Any = kwargs.get("callback")
             check_callable(callback=callback, optional=True)

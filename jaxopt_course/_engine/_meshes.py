@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxopt_course._checks import is_key, is_traced
+from jaxopt_course._checks import is_key, is_traced, is_tracing
 
 
 def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,8 +38,7 @@ def within_any_mesh(function: Callable[..., Any]) -> Callable[..., Any]:
             args, kwargs = structure.unflatten(leaves)
             return function(*args, **kwargs)
 
-        # A number made while a program is traced is traced, too.
-        if not is_traced((leaves, jnp.zeros(()))):
+        if not is_traced(leaves) and not is_tracing():
             with jax.set_mesh(jax.sharding.Mesh(np.empty((), object), ())):
                 result = call([_off_the_mesh(leaf) for leaf in leaves])
             return _placed_by_runs(result, leaves)
