@@ -49,7 +49,7 @@ from optax import contrib
 from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_least, at_most, within
-from .lab.fields import Checked, Seed, above, minimum, one_of
+from .lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 from .lab.full_batch import IMAGES, SETTLED, FullBatch, check_records, full_batch, settled
 from .lab.progress import track
 
@@ -110,7 +110,9 @@ class Config(Checked):
     lion_rate: Annotated[float, above(0)] = 0.0003
     """Rate of Lion."""
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
-    """Data set."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(1)] = 300
     """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (32, 32)
@@ -186,7 +188,9 @@ def _train(config: Config, name: str, network: FullBatch) -> xr.Dataset:
 
 def run(config: Config) -> xr.Dataset:
     """Train by every rule, from the same start."""
-    network = full_batch(config.dataset, config.images, config.hidden, gain=0.5)
+    network = full_batch(
+        config.dataset, config.images, config.hidden, gain=0.5, folder=config.data_folder
+    )
     parts = [_train(config, name, network) for name in track(config.rules, "rules")]
     return xr.concat(parts, xr.Variable("rule", list(config.rules)), join="exact")
 

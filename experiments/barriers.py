@@ -51,7 +51,7 @@ from jaxopt_course import landscape, nn, problems, saddle, transforms
 
 from .lab import data
 from .lab.claims import Claim, at_most
-from .lab.fields import Checked, Seed, above, check_ascending, minimum
+from .lab.fields import Checked, Seed, a_folder, above, check_ascending, minimum, one_of
 from .lab.progress import track
 from .lab.statistics import mean_interval, share_interval, show_mean, show_share
 
@@ -79,10 +79,14 @@ class Config(Checked):
     """Pairs of seeds at each width."""
     path_pairs: Annotated[int, minimum(2)] = 5
     """Pairs of seeds, the first of those of a width, between which paths are searched."""
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     inputs: Annotated[int, minimum(2)] = 6
     """Inputs of the network: principal components of the images."""
     classes: Annotated[int, minimum(2)] = 5
-    """Only the digits below this number are used."""
+    """Only images with labels below this number are used."""
     images: Annotated[int, minimum(10)] = 200
     """Examples, all in every step."""
     weight_decay: Annotated[float, above(0)] = 1e-3
@@ -129,7 +133,7 @@ class Config(Checked):
 
 def _problem(config: Config, width: int) -> tuple[Any, Any]:
     """Return the loss with weight decay, and from a key to a start."""
-    train = data.load("digits").train
+    train = data.load(config.dataset, config.data_folder).train
     kept = np.flatnonzero(train.labels < config.classes)[: config.images]
     pixels = train.images.reshape(len(train.labels), -1)[kept].astype(float)
     left, values, _ = np.linalg.svd(pixels - pixels.mean(axis=0), full_matrices=False)

@@ -43,8 +43,8 @@ from matplotlib.figure import Figure
 from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_least, at_most
-from .lab.fields import Checked, Seed, above, minimum
-from .lab.full_batch import FullBatch, check_images, full_batch
+from .lab.fields import Checked, Seed, a_folder, above, minimum, one_of
+from .lab.full_batch import IMAGES, FullBatch, check_images, full_batch
 
 SOURCE = "Lewkowycz et al. 2020"
 MODEL = SOURCE + ", section 2"
@@ -60,8 +60,12 @@ class Config(Checked):
     """Rates of the model, times lambda at the start."""
     model_steps: Annotated[int, minimum(1)] = 200
     """Steps of the model."""
+    dataset: Annotated[str, one_of(IMAGES)] = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(1)] = 300
-    """Digits, all in every step."""
+    """Images of the network, all in every step."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (128,)
     """Widths of the hidden tanh layers."""
     rates: tuple[Annotated[float, above(0)], ...] = (0.5, 1.0, 1.5, 3.0, 3.5, 4.0)
@@ -77,7 +81,7 @@ class Config(Checked):
     def __post_init__(self) -> None:
         """Check that the data set has the images."""
         super().__post_init__()
-        check_images("digits", self.images)
+        check_images(self.dataset, self.images)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -172,7 +176,7 @@ def train_network(config: Config, network: FullBatch) -> xr.Dataset:
 
 def run(config: Config) -> xr.Dataset:
     """Train the model and the network."""
-    network = full_batch("digits", config.images, config.hidden)
+    network = full_batch(config.dataset, config.images, config.hidden, folder=config.data_folder)
     return xr.merge([train_model(config), train_network(config, network)])
 
 

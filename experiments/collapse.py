@@ -43,7 +43,7 @@ from matplotlib.figure import Figure
 from jaxopt_course import observables, transforms
 
 from .lab.claims import Claim, at_most
-from .lab.fields import Checked, Seed, above, minimum, one_of
+from .lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 from .lab.full_batch import IMAGES, FullBatch, check_images, full_batch
 
 CLASSES, EIGENVALUES = 10, 14
@@ -62,7 +62,9 @@ class Config(Checked):
     """The network, the rule, and how long it trains."""
 
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
-    """Data set."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(20)] = 400
     """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(10)], ...] = (64, 64, 64)
@@ -167,6 +169,7 @@ def run(config: Config) -> xr.Dataset:
         activation="ReLU",
         loss="square",
         gain=2**0.5,
+        folder=config.data_folder,
     )
     if len(np.unique(network.labels)) < CLASSES:
         raise ValueError(f"images must hold all {CLASSES} classes, got {config.images}")

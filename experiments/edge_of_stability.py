@@ -55,7 +55,7 @@ from jaxopt_course import observables, problems, theory, transforms
 from jaxopt_course.nn import MLP
 
 from .lab.claims import Claim, at_least, at_most, within
-from .lab.fields import Checked, Seed, above, minimum, one_of
+from .lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 from .lab.full_batch import IMAGES, SETTLED, centred_images, check_records, settled
 from .lab.progress import track
 
@@ -149,7 +149,9 @@ class Config(Checked):
     variants: tuple[Annotated[str, one_of(VARIANTS)], ...] = ("tanh",)
     """Which networks and losses: "tanh" by all rules, others by gradient descent."""
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
-    """Data set."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(1)] = 500
     """Images of the data set, all in every step."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (32, 32)
@@ -237,7 +239,7 @@ def counting(rule: optax.GradientTransformation) -> optax.GradientTransformation
 
 def training_problem(config: Config, variant: str = "tanh") -> problems.Problem:
     """Return the mean loss of the network, or of one of its variants, over the images."""
-    inputs, labels = centred_images(config.dataset, config.images)
+    inputs, labels = centred_images(config.dataset, config.images, config.data_folder)
     chosen = VARIANTS[variant]
     hidden = [max(round(width * chosen.widths), 1) for width in config.hidden]
 

@@ -47,8 +47,8 @@ from jaxopt_course import transforms
 
 from .lab import progress
 from .lab.claims import Claim, at_most
-from .lab.fields import Checked, Seed, above, between, minimum
-from .lab.full_batch import full_batch
+from .lab.fields import Checked, Seed, a_folder, above, between, minimum, one_of
+from .lab.full_batch import IMAGES, check_images, full_batch
 from .lab.statistics import mean_interval, show_mean
 
 ADADELTA, RHO = "AdaDelta", 0.95
@@ -76,8 +76,12 @@ neither is told further."""
 class Config(Checked):
     """Rules, rates and objectives."""
 
+    dataset: Annotated[str, one_of(IMAGES)] = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(10)] = 300
-    """Digits that the network is trained on."""
+    """Images that the network is trained on."""
     hidden: Annotated[int, minimum(1)] = 16
     """Hidden units of the network."""
     dimension: Annotated[int, minimum(2)] = 20
@@ -98,6 +102,11 @@ class Config(Checked):
     """How many further starts, on which rates are chosen."""
     seed: Seed = 0
     """Seed of all keys."""
+
+    def __post_init__(self) -> None:
+        """Check that the data set has the images."""
+        super().__post_init__()
+        check_images(self.dataset, self.images)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -125,7 +134,13 @@ def _quadratic(config: Config, keys: jax.Array):
 
 def _network(config: Config, keys: jax.Array):
     """Return what `_quadratic` does: the objective and its starts, pairs of None and weights."""
-    network = full_batch("digits", config.images, (config.hidden,), loss="cross-entropy")
+    network = full_batch(
+        config.dataset,
+        config.images,
+        (config.hidden,),
+        loss="cross-entropy",
+        folder=config.data_folder,
+    )
     return lambda _, weights: network.fun(weights), (None, jax.vmap(network.init)(keys))
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated
 
-from ..lab.fields import Checked, Seed, above, check_ascending, minimum, one_of
+from ..lab.fields import Checked, Seed, a_folder, above, check_ascending, minimum, one_of
 from ..lab.full_batch import IMAGES
 
 
@@ -12,7 +12,9 @@ class Config(Checked):
     """The network, its images, the rates that all arms try, and how many seeds are judged."""
 
     dataset: Annotated[str, one_of(IMAGES)] = "digits"
-    """Data set."""
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     images: Annotated[int, minimum(20)] = 300
     """Training images."""
     validation: Annotated[int, minimum(20)] = 400

@@ -81,6 +81,7 @@ def network(config: Config) -> Network:
         activation="ReLU",
         loss="cross-entropy",
         gain=2**0.5,
+        folder=config.data_folder,
     )
     return Network(
         whole.fun.func,

@@ -18,8 +18,14 @@ import xarray as xr
 
 from . import data
 
-IMAGES = {"digits": 1797, "mnist5k": 5000}
-"""Data sets and how many images each has."""
+IMAGES = {
+    "digits": 1797,
+    "mnist5k": 5000,
+    "mnist": 70_000,
+    "fashion_mnist": 70_000,
+    "cifar10": 60_000,
+}
+"""Data sets, as `data.load` takes them, and how many images each has."""
 ACTIVATIONS = {"tanh": jnp.tanh, "ReLU": jax.nn.relu, "linear": lambda x: x}
 LOSSES = ("square", "cross-entropy")
 SETTLED = 0.25
@@ -67,13 +73,26 @@ def settled(values: xr.DataArray) -> float:
     return float(values.isel(step=slice(-records, None)).median(skipna=False))
 
 
-def centred_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first images as rows, without their mean intensity, and labels."""
-    loaded = data.load(dataset)
+def centred_images(
+    dataset: str, count: int, folder: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first images as rows, without their mean intensity, and labels.
+
+    Args:
+        dataset: One of `IMAGES`.
+        count: How many images.
+        folder: Of the published files, for data that are not embedded.
+
+    Raises:
+        ValueError: If the files hold fewer images.
+    """
+    loaded = data.load(dataset, folder)
     images, labels = (
         np.concatenate([getattr(loaded.train, part), getattr(loaded.test, part)])[:count]
         for part in ("images", "labels")
     )
+    if len(images) < count:
+        raise ValueError(f"images must be at most {len(images)}, of {dataset}, got {count}")
     return (images.reshape(len(images), -1) - images.mean()).astype(np.float32), labels
 
 
@@ -85,6 +104,7 @@ def full_batch(
     activation: str = "tanh",
     loss: str = "square",
     gain: float = 1.0,
+    folder: str | None = None,
 ) -> FullBatch:
     """Return a network on the first images of a data set.
 
@@ -95,8 +115,9 @@ def full_batch(
         activation: One of `ACTIVATIONS`.
         loss: One of `LOSSES`.
         gain: Factor of Xavier's standard deviation at the start.
+        folder: Of the published files, for data that are not embedded.
     """
-    inputs, labels = centred_images(dataset, count)
+    inputs, labels = centred_images(dataset, count, folder)
     widths = (inputs.shape[1], *hidden, 10)
     act = ACTIVATIONS[activation]
 

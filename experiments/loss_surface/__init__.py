@@ -49,7 +49,7 @@ SOURCE = "Li et al. 2018, "
 
 def run(config: Config) -> xr.Dataset:
     """Train and cut the networks, then find and cut the saddle."""
-    train = data.load("digits").standardized().train
+    train = data.load(config.dataset, config.data_folder).standardized().train
     key = jax.random.key(config.seed)
     cut = [cut_networks(config, kind, train, key) for kind in progress.track(KINDS, "networks")]
     dataset = xr.concat(cut, xr.DataArray(list(KINDS), dims="kind", name="kind"), join="outer")

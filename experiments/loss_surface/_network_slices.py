@@ -82,7 +82,7 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
 
     def build(key):
         return MLP(
-            (64, *[config.width] * config.layers, 10),
+            (train.images[0].size, *[config.width] * config.layers, 10),
             normalization=None if kind == KINDS[0] else BatchNorm,
             rngs=nnx.Rngs(key),
         )

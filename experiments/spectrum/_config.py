@@ -3,13 +3,18 @@
 import dataclasses
 from typing import Annotated
 
-from ..lab.fields import Checked, Seed, above, minimum
+from ..lab import data
+from ..lab.fields import Checked, Seed, a_folder, above, minimum, one_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Checked):
     """Networks, training and what is measured."""
 
+    dataset: Annotated[str, one_of(data.NAMES)] = "digits"
+    """Name of the data, as `experiments.lab.data.load` takes it."""
+    data_folder: Annotated[str, a_folder()] | None = None
+    """Folder of the published files, for data that are not embedded."""
     seeds: Annotated[int, minimum(2)] = 3
     """Networks of each kind."""
     hidden: tuple[Annotated[int, minimum(1)], ...] = (24, 24)

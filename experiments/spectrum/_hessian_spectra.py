@@ -26,10 +26,11 @@ def squared_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def problem_of(config: Config, kind: str) -> problems.Problem:
-    """The loss of a network of this kind on the digits."""
-    train = data.load("digits").standardized().train
+    """The loss of a network of this kind on the first images."""
+    loaded = data.load(config.dataset, config.data_folder).standardized()
+    train = loaded.first(config.images).train
     # Halved: else the sharpness starts above the edge of stability, 2 / rate, of most rates.
-    pixels = train.images[: config.images].reshape(config.images, -1) / 2
+    pixels = train.images.reshape(config.images, -1) / 2
 
     def build(key):
         return MLP(
@@ -40,8 +41,9 @@ def problem_of(config: Config, kind: str) -> problems.Problem:
             rngs=nnx.Rngs(key),
         )
 
-    labels = train.labels[: config.images]
-    return problems.empirical_loss(build, pixels, labels, loss=squared_loss, train=kind != KINDS[0])
+    return problems.empirical_loss(
+        build, pixels, train.labels, loss=squared_loss, train=kind != KINDS[0]
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "records"))
