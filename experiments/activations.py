@@ -74,14 +74,18 @@ class Config(Checked):
 
     @classmethod
     def fashion(cls) -> "Config":
-        """10,000 images of Fashion-MNIST, five hidden layers of 200."""
+        """10,000 images of Fashion-MNIST, five hidden layers of 128 (the paper's have 1,000).
+
+        Rates and thresholds come from a trial run with another seed: the best rates of sigmoid,
+        tanh and ReLU lay inside the grid, and all of them got to the lowest loss.
+        """
         return cls(
             dataset="fashion_mnist",
             data_folder=data.FASHION_MNIST_FOLDER,
             examples=10_000,
-            width=200,
+            width=128,
             learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3),
-            epochs=20,
+            epochs=25,
             batch_size=100,
             thresholds=(0.4, 0.3, 0.2),
         )

@@ -34,6 +34,8 @@ class Config(Checked):
     """Folder of the published files, for data that are not embedded."""
     examples: Annotated[int, minimum(1)] | None = 300
     """Training examples; the others join the test set. None for the division as published."""
+    first: Annotated[int, minimum(1)] | None = None
+    """Images of the published training set, the first ones, that are used at all; None for all."""
     hidden: tuple[Annotated[int, minimum(1)], ...] | None = (128,)
     """Widths of the network's hidden layers; None for VGG-16 with batch normalization."""
     runs: Annotated[int, minimum(2)] = 5
@@ -76,6 +78,21 @@ class Config(Checked):
     def quick(cls) -> "Config":
         """scikit-learn's digits."""
         return cls()
+
+    @classmethod
+    def fashion(cls) -> "Config":
+        """5,000 images of Fashion-MNIST, 10,000 for the test, and a hidden layer of 256.
+
+        The paper's are 50,000 of CIFAR-10 and a VGG; the other parts are those of `quick`.
+        """
+        return cls(
+            dataset="fashion_mnist",
+            data_folder=data.FASHION_MNIST_FOLDER,
+            examples=None,
+            first=5000,
+            hidden=(256,),
+            batch_size=100,
+        )
 
     @classmethod
     def paper(cls) -> "Config":

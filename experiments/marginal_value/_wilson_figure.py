@@ -38,7 +38,7 @@ def train(config: Config) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         Training loss and errors by method, rate, run and epoch, with the names of the axes.
     """
     # Data, network and augmentation.
-    loaded = data.load(config.dataset, config.data_folder).standardized()
+    loaded = data.load(config.dataset, config.data_folder).first(config.first).standardized()
     train, test = divide(loaded, config.examples, config.seed)
     steps = config.epochs * (len(train.labels) // config.batch_size)
     keys = jax.random.split(jax.random.key(config.seed), config.runs)
