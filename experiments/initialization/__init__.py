@@ -122,7 +122,8 @@ def _symmetry(config: Config, train: data.Split) -> dict[str, tuple[tuple[str, .
 
 def run(config: Config) -> xr.Dataset:
     """Measure the tanh networks, train the deep ones, break no symmetry."""
-    loaded = data.load(config.dataset, config.data_folder).standardized(per_pixel=True)
+    loaded = data.load(config.dataset, config.data_folder).first(config.examples)
+    loaded = loaded.standardized(per_pixel=True)
     variables = {
         **_shallow(config, loaded.train),
         **_deep_relu.train(config, loaded),

@@ -15,6 +15,8 @@ class Config(Checked):
     """Name of the data, as `experiments.lab.data.load` takes it."""
     data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
+    examples: Annotated[int, minimum(1)] | None = None
+    """Training images, the first ones of the published order; None for all."""
     seeds: Annotated[int, minimum(2)] = 5
     """Networks of each kind."""
     layers: Annotated[int, minimum(1)] = 5
@@ -38,6 +40,15 @@ class Config(Checked):
     def quick(cls) -> "Config":
         """Five seeds on scikit-learn's digits."""
         return cls()
+
+    @classmethod
+    def fashion(cls) -> "Config":
+        """10,000 images of Fashion-MNIST, networks and rate as in `quick`."""
+        return cls(
+            dataset="fashion_mnist",
+            data_folder=data.FASHION_MNIST_FOLDER,
+            examples=10_000,
+        )
 
     @classmethod
     def paper(cls) -> "Config":
