@@ -3,6 +3,7 @@
     python benchmarks/accelerators.py                 the race; without a device, its prediction
     python benchmarks/accelerators.py --compile       compile everything; the table in the docs
     python benchmarks/accelerators.py --compile --devices H100 --only escape
+    python benchmarks/accelerators.py --compile --write --missing --limit 600
 
 `make accelerators` makes an environment with the compilers for TPUs and NVIDIA's GPUs and runs the
 second. The race takes some three minutes on a device: escaping the octopus by gradient descent and
@@ -16,7 +17,11 @@ from the program that the compiler makes for that device, and the device's data 
 
 import argparse
 import functools
+import multiprocessing
 import os
+import re
+import resource
+import signal
 import statistics
 import sys
 import time
@@ -87,19 +92,71 @@ def write(rows: dict[tuple[str, str], str]) -> None:
     temporary.replace(PAGE)
 
 
-def written() -> set[tuple[str, str]]:
-    """Programs and devices of the page's table that have been compiled."""
+def written(limit: int) -> set[tuple[str, str]]:
+    """Programs and devices of the page's table that compile, or do not within the limit."""
     _, _, table = PAGE.read_text(encoding="utf-8").partition(HEADING)
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()]
-    return {(name, device) for name, device, compiles in rows if compiles == "yes"}
+    late = re.compile(r"not in (\d+) s")
+    return {
+        (name, device)
+        for name, device, compiles in rows
+        if compiles == "yes" or ((said := late.match(compiles)) and int(said[1]) >= limit)
+    }
 
 
-def compile_all(devices: list[str], only: list[str], *, write_page: bool, missing: bool) -> int:
+class Compiler:
+    """A process that compiles, and is ended when one program takes too much of the processor.
+
+    XLA cannot be interrupted; the system ends a process at its limit, whatever it does.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._process: Any = None
+
+    def __call__(self, name: str, device: str) -> tuple[str, _compile.Report | None]:
+        """What `report` returns of a program, or that the limit was reached, or the end of it."""
+        if self._process is None or not self._process.is_alive():
+            method = multiprocessing.get_context("spawn")
+            self._pipe, end = method.Pipe()
+            self._process = method.Process(target=serve, args=(end, self.limit), daemon=True)
+            self._process.start()
+            end.close()  # So that the end of the process ends what it says.
+        self._pipe.send((name, device))
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            if self._process.exitcode == -signal.SIGXCPU:
+                return f"not in {self.limit} s", None
+            return f"no: exit {self._process.exitcode}", None
+
+    def end(self) -> None:
+        """End the process, which has nothing to tidy up."""
+        if self._process is not None:
+            self._process.kill()
+
+
+def serve(pipe: Any, limit: int) -> None:
+    """Compile what is asked for, each with so many seconds of the processor, all threads'."""
+    programs = _programs.programs()
+    while True:
+        name, device = pipe.recv()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        until = int(used.ru_utime + used.ru_stime) + limit
+        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+        pipe.send(report(name, programs[name], device))
+
+
+def compile_all(
+    devices: list[str], only: list[str], *, write_page: bool, missing: bool, limit: int
+) -> int:
     """Compile every program with a word of `only` in its name; return how many were refused.
 
     The page's rows are written one by one, those first that compile quickly; with `missing`, those
-    alone that are not there.
+    alone that are not there. What takes longer than `limit` seconds is said to.
     """
+    compiler = Compiler(limit)
     refused = 0
     chosen = {
         name: program
@@ -108,15 +165,16 @@ def compile_all(devices: list[str], only: list[str], *, write_page: bool, missin
     }
     for name in sorted(chosen, key=_programs.is_slow):
         for device in devices:
-            if missing and (name, device) in written():
+            if missing and (name, device) in written(limit):
                 continue
             began = time.perf_counter()
-            compiles, found = report(name, chosen[name], device)
-            refused += found is None
+            compiles, found = compiler(name, device)
+            refused += compiles.startswith("no:")
             line = row(name, device, compiles, found)
             print(line, f"{time.perf_counter() - began:.1f} s", flush=True)
             if write_page:
                 write({(name, device): line})
+    compiler.end()
     return refused
 
 
@@ -193,11 +251,18 @@ def main() -> None:
         "--only", nargs="+", default=[""], help="programs with one of these in their name"
     )
     parser.add_argument("--missing", action="store_true", help="only what the page does not have")
+    parser.add_argument(
+        "--limit", type=int, default=1800, help="seconds of the processor for each to compile"
+    )
     parser.add_argument("--seconds", type=float, default=40, help="of each race")
     options = parser.parse_args()
     if options.compile:
         refused = compile_all(
-            options.devices, options.only, write_page=options.write, missing=options.missing
+            options.devices,
+            options.only,
+            write_page=options.write,
+            missing=options.missing,
+            limit=options.limit,
         )
         sys.exit(refused > 0)
     elif jax.default_backend() == "cpu":
