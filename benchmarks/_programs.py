@@ -90,7 +90,7 @@ def _escapes() -> Iterator[tuple[str, Program]]:
 
         arguments = (_shape(LANES, DIMENSION, dtype=dtype), _keys(LANES))
         recorded = "record_every" in options
-        return Program(run, arguments, 2, dtype is jnp.float64, is_quick=not recorded)
+        return Program(run, arguments, 1, dtype is jnp.float64, is_quick=not recorded)
 
     for name, rule in RULES.items():
         for width, dtype in WIDTHS.items():

@@ -123,6 +123,15 @@ def largest_array(jaxpr: Any) -> int:
     return max(sizes, default=0)
 
 
+def has_branches(jaxpr: Any) -> bool:
+    """Whether equations, or those within them, compute by a condition: `cond`, `while`, a guard."""
+    return any(
+        equation.primitive.name in ("cond", "while", "custom_vmap_call")
+        or any(map(has_branches, jaxprs_in_params(equation.params)))
+        for equation in jaxpr.eqns
+    )
+
+
 class _Text:
     """A text of equations, while it is written.
 

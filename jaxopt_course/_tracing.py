@@ -42,6 +42,7 @@ from jaxopt_course._equations import (
     Equations,
     digest_of,
     fingerprint,
+    has_branches,
     is_call,
     largest_array,
     on_host,
@@ -115,6 +116,10 @@ class Traced:
         own = jaxpr.invars[begin : begin + sizes[argument]]
         used = [atom for equation in jaxpr.eqns for atom in equation.invars] + [*jaxpr.outvars]
         return any(atom is variable for atom in used for variable in own)
+
+    def has_branches(self) -> bool:
+        """Whether what is computed depends on a condition."""
+        return has_branches(self.equations.jaxpr)
 
     def digest(self) -> str:
         """A digest of equations and arrays, the same in every process."""

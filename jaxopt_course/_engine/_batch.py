@@ -27,7 +27,7 @@ from jaxopt_course._checks import (
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._checkpoints import RunCheckpoints, stored_parts
 from jaxopt_course._engine._crews import Engine, Rows, concatenate
-from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes
+from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes, together
 from jaxopt_course._engine._meshes import check_off_the_mesh
 from jaxopt_course._engine._processes import wait_for_all
 from jaxopt_course._equations import digest_of
@@ -264,6 +264,8 @@ def gather(rows: Rows, runs: int) -> Rows:
 def _run_inline(program: Program, starts: Any) -> Rows:
     """Run a batch within the program that a surrounding transformation traces, in one loop."""
     runs = jax.tree.leaves(starts)[0].shape[0]
+    if 0 < runs <= program.lanes:
+        return together(program, starts)
     start = jax.tree.map(row_of, starts)
     queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(

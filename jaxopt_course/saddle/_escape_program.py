@@ -308,9 +308,10 @@ class EscapeProgram:
     ) -> tuple[Any, optax.OptState]:
         """Take one run's step, or none if it has ended."""
         running = reason == RUNNING
-        # A lane whose run has ended computes along. With an infinite gradient it never asks for
-        # what a rule does at small ones (noise, an eigenvector), which would cost all lanes time.
-        grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
+        if self.rule.update.has_branches():
+            # A lane whose run has ended computes along. With an infinite gradient it never asks for
+            # what a rule does at small ones (noise, an eigenvector), which would cost all time.
+            grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
         if value is None:  # The rule does not look at it.
             value = jnp.full((), jnp.nan, self.fun.result().dtype)
         updates, new = self.rule.update(key, grads, state, params, value)

@@ -112,3 +112,45 @@ def test_an_accelerator_takes_as_many_lanes_as_lie_in_its_cache():
         bytes_a_lane = 8 * 4 * np.prod(sizes)
         assert cache / 2 < lanes(10**7, *sizes) * bytes_a_lane <= cache
     assert lanes(1000, 10_000, 1000) == 1
+
+
+@pytest.mark.parametrize("runs", [1, 11, 16])
+@pytest.mark.parametrize("optimizer", [perturbed, transforms.adam(0.05)], ids=["noise", "adam"])
+def test_runs_that_all_have_a_lane_have_the_bits_of_runs_that_wait_for_one(optimizer, runs):
+    expected = escape(optimizer)
+    program = jax.jit(lambda starts, keys: escape(optimizer, starts, keys))
+    ours = program(STARTS[:runs], KEYS[:runs])
+    jax.tree.map(np.testing.assert_array_equal, ours, jax.tree.map(lambda x: x[:runs], expected))
+
+
+def test_where_every_run_has_a_lane_none_is_refilled_and_the_lanes_are_vectors():
+    def program(runs):
+        traced = jax.jit(lambda starts: escape(transforms.adam(0.05), starts, None))
+        return traced.lower(jax.ShapeDtypeStruct((runs, 5), jnp.float32))
+
+    assert program(16).as_text().count("stablehlo.while") == 1
+    assert program(17).as_text().count("stablehlo.while") > 1
+    # Number i of all lanes lies together, though the starts lie otherwise.
+    (carried,) = [line for line in program(16).compile().as_text().splitlines() if "while(" in line]
+    assert "f32[5,16]{1,0}" in carried
+    assert "f32[16,5]" not in carried
+
+
+def test_a_gradient_is_hidden_from_ended_runs_only_where_a_rule_would_ask_for_more():
+    def selects(optimizer, start):
+        traced = trace_program(
+            OCTOPUS.fun,
+            optimizer,
+            start,
+            at=lambda: STARTS[0],
+            limits=Limits(None, None, None),
+            max_steps=3,
+            lanes=1,
+        )
+        return traced.rule.update.has_branches()
+
+    start = Start(STARTS[0], None)
+    assert not selects(transforms.gradient_descent(0.1), start)
+    assert not selects(transforms.adam(0.1), start)
+    assert not selects(noisy, start._replace(key=KEYS[0]))
+    assert selects(perturbed, start._replace(key=KEYS[0]))
