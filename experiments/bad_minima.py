@@ -108,8 +108,6 @@ def _run_activation(config: Config, activation: str) -> xr.Dataset:
         perturbed[largest, : config.returns],
         max_steps=config.steps,
         record_every=max(config.steps // 200, 1),
-        # What fits into the lanes of one device is compiled for that device alone.
-        lanes=min(config.returns, 256),
     )
     assert returned.record is not None
 

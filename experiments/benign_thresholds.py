@@ -242,8 +242,6 @@ def _descend(config: Config, family: Family, draws: list[problems.Problem], keys
         {"x": starts.reshape(-1, *starts.shape[2:]), "draw": numbers},
         max_steps=config.steps,
         target_value=AT_MINIMUM,
-        # What fits into the lanes of one device is compiled for that device alone.
-        lanes=min(numbers.size, 1024),
     )
     return np.asarray(runs.params["x"]).reshape(starts.shape), np.asarray(runs.value).reshape(
         config.draws, config.runs
@@ -268,7 +266,6 @@ def _name_ends(
         method="eigenvector_following",
         index=0,
         null_space=family.null_space,
-        lanes=SEARCHES,
     )
     kinds = np.append(np.asarray(census.point.kind), saddle.Kind.NOT_STATIONARY)
     found = kinds[np.asarray(census.runs.point)]

@@ -266,10 +266,7 @@ def _neon2_gradients(dimension, case, constants, keys):
 
 
 def _lanes(config: Config) -> int:
-    """Return how many runs step together: as many in tuning, so that one program does both.
-
-    What fits into the lanes of one device stays there, and is compiled for no other.
-    """
+    """Return how many runs step together: as many in tuning, so that one program does both."""
     return min(config.runs, 1024)
 
 
@@ -366,7 +363,6 @@ def _descend(config: Config, name: str, dimension: int, key: jax.Array) -> np.nd
         jax.random.split(key, config.runs),
         max_steps=config.max_steps,
         target_value=problem.minimum_value + ARRIVED,
-        lanes=_lanes(config),
         title=name,
     )
     arrived = np.asarray(runs.reason) == saddle.Stop.TARGET_VALUE

@@ -167,8 +167,7 @@ def _runs(config: Config, place: Place, rule: str, size: float, keys: jax.Array)
     run = partial(
         resumable.escape, place.fun, starts=starts, keys=keys, max_steps=config.steps, title=rule
     )
-    # What fits into the lanes of one device is compiled for that device alone.
-    run = partial(run, record_every=1, lanes=min(config.runs, 256))
+    run = partial(run, record_every=1)
     if rule == ISOTROPIC:
         rate, scale = jnp.asarray(config.learning_rate), jnp.asarray(size)
         return run(lambda key: transforms.noisy_gradient_descent(rate, scale, key))

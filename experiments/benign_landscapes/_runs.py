@@ -19,10 +19,6 @@ from ._families import Family
 LEFT = 0.01
 RANDOM, SADDLE, PLAIN = "noise, random start", "noise, from a saddle", "no noise, from a saddle"
 QUANTILES = 0.0, 0.5, 1.0
-# Lanes at most. A batch that fits into the lanes of one device stays there, and its program is
-# compiled for that device alone.
-NOISY_LANES = 2048
-SEARCH_LANES = 512
 # The number of saddles differs between draws, which share a program all the same.
 PLAIN_LANES = 64
 # Points nearer than this, relative to their size and but for symmetries, are one.
@@ -35,14 +31,12 @@ def _keys(key: jax.Array, count: int) -> jax.Array:
 
 def _find(family: Family, starts: Any, **options: Any) -> saddle.Census:
     """Search from every start twice, for minima and for all points, up to the symmetries."""
-    (count, *_) = jax.tree.leaves(starts)[0].shape
     return resumable.find(
         family.problem.fun,
         starts,
         # The points are not isolated, but orbits of the symmetries.
         canonical=family.canonical,
         null_space=family.null_space,
-        lanes=min(2 * count, SEARCH_LANES),
         **options,
     )
 
@@ -109,7 +103,6 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
         starts,
         _keys(noise_key, 2 * runs),
         max_steps=config.steps,
-        lanes=min(2 * runs, NOISY_LANES),
     )
     assert plain.record is not None
     assert noisy.record is not None

@@ -105,7 +105,6 @@ def stationary_points(
         jax.tree.map(lambda *parts: jnp.concatenate(parts), ends, starts),
         method="levenberg_marquardt",
         null_space=SYMMETRIES,
-        lanes=min(2 * count, 256),
         # The ends are named one by one below, not as distinct points.
         max_points=1,
     ).runs

@@ -104,8 +104,6 @@ def descend(
             jnp.asarray(batch),
             max_steps=CHUNK,
             target_value=GLOBAL_BELOW,
-            # What fits into the lanes of one device is compiled for that device alone.
-            lanes=min(runs, 512),
         )
         moved = jax.tree.map(lambda leaf, live=live: np.asarray(leaf)[: live.size], moved)
         params[live] = moved.params

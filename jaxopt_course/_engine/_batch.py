@@ -105,6 +105,8 @@ class Execution(NamedTuple):
             from the newest of which the batch continues; None for none.
         checkpoint_every: Seconds between checkpoints.
         callback: Called with the progress of this process a few times a second, or None.
+        one_first: Whether the first device works alone until the others are worth compiling for,
+            see `Engine`: so it is unless the caller named the devices.
     """
 
     devices: tuple[jax.Device, ...]
@@ -112,6 +114,7 @@ class Execution(NamedTuple):
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: float
     callback: Callable[..., Any] | None
+    one_first: bool
 
 
 def checked_execution(
@@ -127,7 +130,8 @@ def checked_execution(
     check_path(checkpoint=checkpoint, optional=True)
     check_positive(checkpoint_every=checkpoint_every)
     check_callable(callback=callback, optional=True)
-    return Execution(local_devices(devices), lanes, checkpoint, checkpoint_every, callback)
+    one_first, devices = devices is None, local_devices(devices)
+    return Execution(devices, lanes, checkpoint, checkpoint_every, callback, one_first)
 
 
 def share(runs: int, process: int) -> range:
@@ -160,7 +164,7 @@ def run(
     Raises:
         ValueError: for a checkpoint or a callback within a traced function.
     """
-    devices, _, checkpoint, checkpoint_every, callback = execution
+    devices, _, checkpoint, checkpoint_every, callback, one_first = execution
     if is_traced((program, starts)):
         for name, value in (("checkpoint", checkpoint), ("callback", callback)):
             if value is not None:
@@ -176,6 +180,7 @@ def run(
         share(source.runs, jax.process_index()),
         devices,
         at_leisure=checkpoint is None and callback is None,
+        one_first=one_first,
     )
     parts = complete(
         engine,

@@ -1,6 +1,8 @@
 """The loop of a batch as it is compiled: for which shapes, what it needs of memory, its call."""
 
 import functools
+import time
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,10 +34,12 @@ class Needs(NamedTuple):
         every_core: Whether it is to run on one CPU device only. LAPACK's batches are divided among
             the threads that all CPU devices of a process share, and each waits, in one of them, for
             its parts: with as many devices at work as there are threads, all wait for ever.
+        seconds: What it took to compile it.
     """
 
     bytes: int | None
     every_core: bool
+    seconds: float
 
 
 def check_that_it_fits(
@@ -128,10 +132,26 @@ class CompiledLoop:
 
     def needs(self, device: jax.Device) -> Needs:
         """What the loop needs on a device. It is compiled for this, and not again when called."""
-        arguments = (_on(device, self.program), *self._shapes(device))
-        leaves, structure = jax.tree.flatten(arguments)
+        leaves, structure = self._signature(device)
+        name = (self._compiled, structure, leaves)
+        if (known := _known.get(name)) is not None:
+            return known
         with self._traced_for(device):
-            return _needs(self._compiled, structure, tuple(leaves))
+            found = _needs(self._compiled, structure, leaves)
+        _known[name] = found
+        if len(_known) > _KEPT:
+            _known.pop(next(iter(_known)), None)
+        return found
+
+    def is_compiled_for(self, device: jax.Device) -> bool:
+        """Whether `needs` has been asked of a device."""
+        leaves, structure = self._signature(device)
+        return (self._compiled, structure, leaves) in _known
+
+    def _signature(self, device: jax.Device) -> tuple[tuple[Any, ...], Any]:
+        """Leaves and structure of the arguments of a call on a device."""
+        leaves, structure = jax.tree.flatten((_on(device, self.program), *self._shapes(device)))
+        return tuple(leaves), structure
 
 
 _CONTROL = {"budget": np.int32(0), "more": np.bool_(False)}
@@ -145,21 +165,26 @@ def _compiled(structure: Any, room: int) -> Any:
     return jax.jit(functools.partial(advance, room=room), donate_argnums=1)
 
 
-@functools.lru_cache(maxsize=_KEPT)
+_known: dict[Hashable, Needs] = {}
+"""What compiled programs need, by the loop and the leaves and structure of its arguments."""
+
+
 def _needs(compiled: Any, structure: Any, leaves: tuple[Any, ...]) -> Needs:
     """What the compiled loop of a program needs, as its compiler says, on the leaves' device."""
+    begun = time.monotonic()
     executable = compiled.lower(*jax.tree.unflatten(structure, leaves), **_CONTROL).compile()
     every_core = 'custom_call_target="lapack_' in (executable.as_text() or "")  # On CPUs only.
+    seconds = time.monotonic() - begun
     memory = executable.memory_analysis()
     if memory is None:
-        return Needs(None, every_core)  # Not every platform's compiler says.
+        return Needs(None, every_core, seconds)  # Not every platform's compiler says.
     size = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         + memory.temp_size_in_bytes
         - memory.alias_size_in_bytes
     )
-    return Needs(size, every_core)
+    return Needs(size, every_core, seconds)
 
 
 def _on(device: jax.Device | None, tree: Any) -> Any:

@@ -6,6 +6,11 @@ or so) a crew hands over the runs that have ended, and can be stopped. Stopped c
 the next run to deal and the results so far are all there is to save. Taken up again, on as many
 devices as there are then, they lead to the same results.
 
+Every further device has the whole program compiled for it, which takes seconds. Unless the caller
+has named the devices, the first works alone until it has worked for as long as its own program took
+to compile; then the others join. So a short batch costs one compilation, and a long one at most as
+long again as if it had been known before which of the two it is.
+
 Callbacks are called in the main thread, where Ctrl-C and signal handlers act and where notebooks
 draw. A crew that has something to report waits until it was taken: what was seen is in step with
 what is computed, and reports do not pile up.
@@ -33,6 +38,8 @@ Rows = dict[str, Any]
 Observe = Callable[[Lanes, Rows], Any]
 
 _SECONDS_A_CALL = 0.25
+_STEPS_ALONE = 64
+"""Of a device's first call, where after some time others are to join it."""
 _MOST_STEPS = 2**31 - 1
 _SECONDS_A_LOOK = 0.05
 """After which a crew that waits looks whether anybody still listens."""
@@ -157,6 +164,7 @@ class Engine:
         at_leisure: bool = False,
         long_steps: bool = False,
         observe: Observe | None = None,
+        one_first: bool = False,
     ) -> None:
         """Set up a batch.
 
@@ -171,6 +179,8 @@ class Engine:
                 after the first step, and no more runs wait at a device than it has lanes.
             observe: Called after every step with a crew's lanes and the rows of the runs that left
                 them, in the crew's thread; what it returns is given to the callback of `work`.
+            one_first: Whether the first device works alone until it has done so for as long as its
+                program took to compile, unless that is compiled for the others already.
         """
         self.runs, self.next, self.ended = runs, runs.start, 0
         self.crews: list[Crew] = []
@@ -187,6 +197,9 @@ class Engine:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._is_compiled = False
+        # When the other devices join the first, and what tells them.
+        self._joined_at = None if one_first else -np.inf
+        self._called = threading.Event()
 
     @property
     def finished(self) -> bool:
@@ -253,14 +266,28 @@ class Engine:
             return late or self._bytes >= most_bytes or stop() or self._stop.is_set()
 
         self._stop.clear()
-        resting, self.crews = self.crews, []
         devices = self._devices_at_work()
         self._at_work = len(devices)
-        if self._at_leisure and len(devices) == 1:
+        self._called.clear()
+        if len(devices) > 1 and self._is_alone():
+            self._first_budget = min(self._first_budget, _STEPS_ALONE)
+        if self._at_leisure and self._is_alone():
             # No thread: nobody is told anything, and nobody takes up what an exception interrupts.
-            self._labour(devices[0], resting, enough)
+            resting, self.crews = self.crews, []
+            self._labour(devices[0], resting, lambda: enough() or self._called.is_set())
             self.crews += resting
-            return
+            if self.finished or not self._called.is_set():
+                return
+        self._work_in_threads(devices, enough, callback)
+
+    def _work_in_threads(
+        self,
+        devices: tuple[jax.Device, ...],
+        enough: Callable[[], bool],
+        callback: Callable[..., Any] | None,
+    ) -> None:
+        """Work with a thread a device, as a call on a CPU does its work before it returns."""
+        resting, self.crews = self.crews, []
         # Configuration that holds in a `with` holds in its thread alone: carry it over.
         x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
         precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
@@ -269,9 +296,15 @@ class Engine:
 
         def labour(device: jax.Device) -> None:
             with jax.enable_x64(x64), jax.default_matmul_precision(precision):
-                self._labour(device, resting, enough)
+                if device is not devices[0] and self._is_alone():
+                    self._called.wait()
+                    if self._is_alone():
+                        return
+                try:
+                    self._labour(device, resting, enough)
+                finally:
+                    self._called.set()
 
-        # A thread a device, as a call on a CPU does its work before it returns.
         with ThreadPoolExecutor(len(devices)) as threads:
             pending = {threads.submit(labour, device) for device in devices}
             for future in pending:
@@ -286,6 +319,7 @@ class Engine:
                     listener.tell(self.progress, *([] if self._observe is None else [None]))
             finally:
                 self._stop.set()
+                self._called.set()
                 reports.close()
                 wait(pending)
                 self.crews += resting
@@ -296,6 +330,16 @@ class Engine:
         """Work with one crew after the other on a device: those at rest, then new ones."""
         while not enough() and (crew := self._next_crew(resting, device)) is not None:
             self._employ(crew, device, enough)
+
+    def _is_alone(self) -> bool:
+        """Whether there is but one device at work, or it is not yet time for others to join it."""
+        if self._at_work == 1:
+            return True
+        if self._joined_at is None:
+            compiled = all(map(self._loop.is_compiled_for, self._devices[: self._at_work]))
+            alone = 0.0 if compiled else self._loop.needs(self._devices[0]).seconds
+            self._joined_at = time.monotonic() + alone
+        return time.monotonic() < self._joined_at
 
     def _devices_at_work(self) -> tuple[jax.Device, ...]:
         """Return as many devices as there is work for."""
@@ -322,7 +366,7 @@ class Engine:
         crew.lanes, program = jax.device_put((lanes, self._program), device)
         budget, queue = self._first_budget, None
         while True:
-            if not crew.waiting and (dealt := self._deal()):
+            if dealt := self._deal_to(crew):
                 crew.waiting, queue = dealt, None
             if not crew.waiting and not crew.under_way:
                 return
@@ -349,6 +393,18 @@ class Engine:
                 # The time is that of the steps alone: `needs` has compiled the loop before.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
+
+    def _deal_to(self, crew: Crew) -> range:
+        """Take the next runs for a crew, if it has none, and call for those who are to join it."""
+        alone, lanes = self._is_alone(), self._program.lanes
+        if not alone:
+            self._called.set()
+        if crew.under_way == lanes and self._at_work > 1:
+            # With its lanes full it leaves to others, or to those who may join it, what is left.
+            left = self.runs.stop - self.next
+            if alone or left <= self._at_work * lanes:
+                return range(0)
+        return range(0) if crew.waiting else self._deal()
 
     def _deal(self) -> range:
         """Take the next runs: fewer towards the end, so that no device is without."""

@@ -249,7 +249,9 @@ def escape(
             those of the examples.
         replacement: Whether the examples are drawn independently. By default they are drawn without
             replacement: every pass over the data has a new order, cut into batches.
-        devices: Devices among which the runs are divided, by default `jax.local_devices()`.
+        devices: Devices among which the runs are divided. By default `jax.local_devices()`; then
+            the first works alone until it has worked for as long as the program took to compile,
+            as each device has the program compiled for it.
         lanes: How many runs a device takes through their steps together; whenever some have ended,
             others take their place. A run has the same bits for the same number of lanes, whatever
             the number of runs, devices and processes. By default a power of two that grows with the

@@ -236,7 +236,7 @@ def find(
         null_space: As in `classify`, a function of the parameters. By default those of
             `linear_symmetries`, which are looked for if a point is DEGENERATE without them.
         devices: As in `escape`.
-        lanes: As in `escape`; by default half of the runs on a CPU, all on an accelerator.
+        lanes: As in `escape`; by default all runs, on a CPU at most 2,048.
         checkpoint: As in `escape`, for the searches; naming the points is done anew.
         checkpoint_every: Seconds between checkpoints.
         callback: Called a few times a second with a `Progress`.

@@ -123,11 +123,10 @@ class Search(NamedTuple):
 def default_lanes(runs: int, platform: str) -> int:
     """Return how many runs to take together.
 
-    Lanes without a run cost nothing, and the Hessians of a block are all that is large: many lanes
-    are best, but for half of the runs, which are left to a second device. An accelerator wants all
-    of them at once.
+    Lanes without a run cost nothing, and the Hessians of a block are all that is large: all of them
+    at once. On a CPU, of whose devices one works alone because of LAPACK, up to a limit.
     """
-    return min(max(-(-runs // 2), BLOCK), _MOST_LANES, runs) if platform == "cpu" else runs
+    return min(runs, _MOST_LANES) if platform == "cpu" else runs
 
 
 @flax.struct.dataclass

@@ -305,6 +305,7 @@ def escape_to_disk(
         partial(_draw, drawn, noisy, key),
         batch.share(runs, jax.process_index()),
         execution.devices,
+        one_first=execution.one_first,
     )
     batch.complete(
         engine,

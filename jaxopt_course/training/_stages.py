@@ -77,7 +77,7 @@ def train(
     Returns:
         What is kept of every run, in their order.
     """
-    devices, _, checkpoint, checkpoint_every, callback = execution
+    devices, _, checkpoint, checkpoint_every, callback, one_first = execution
     numbers = batch.share(runs, jax.process_index())
     epochs = int(program.epochs)
     shorter = [stored for stored in _stored_epochs(checkpoint) if stored < epochs]
@@ -90,6 +90,7 @@ def train(
             numbers,
             devices,
             at_leisure=checkpoint is None and callback is None,
+            one_first=one_first,
             long_steps=True,
             observe=None if callback is None else newest,
         )

@@ -3,6 +3,9 @@
 import itertools
 import signal
 import subprocess
+import threading
+from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -157,7 +160,7 @@ def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
                 never_compiled(),
                 starts,
                 keys,
-                max_steps=10,
+                max_steps=10_000,  # While the first takes them the second has time to begin.
                 lanes=2,
                 devices=tuple(jax.devices()[:devices]),
                 **limits,
@@ -166,6 +169,91 @@ def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
             assert len(compiled) == min(devices, at_work)
     finally:
         jax.config.update("jax_log_compiles", False)
+
+
+@pytest.fixture
+def logged(caplog):
+    """The devices for which `advance` was compiled since the last look."""
+    jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
+
+    def compiled():
+        found = sum("compilation of jit(advance)" in line for line in caplog.messages)
+        caplog.clear()
+        return found
+
+    yield compiled
+    jax.config.update("jax_log_compiles", False)
+
+
+@pytest.mark.parametrize("callback", [None, lambda progress: None], ids=["at leisure", "told"])
+def test_a_batch_whose_devices_nobody_named_is_compiled_for_the_first(
+    callback, monkeypatch, logged
+):
+    needs = memory._needs
+    monkeypatch.setattr(memory, "_needs", lambda *of: needs(*of)._replace(seconds=np.inf))
+    rule, batch = never_compiled(), octopus_batch.starts(32)
+    options = {"max_steps": 400, "lanes": 16, "callback": callback}
+    escape = partial(saddle.escape, octopus_batch.OCTOPUS.fun, rule, *batch, **options)
+    alone = escape()
+    assert logged() == 1
+    both = escape(devices=tuple(jax.devices()[:2]))
+    assert logged() == 1
+    assert_same(alone, both)
+
+
+@pytest.mark.parametrize("callback", [None, lambda progress: None], ids=["at leisure", "told"])
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_other_devices_join_a_batch_that_takes_long(callback, after, monkeypatch):
+    looks, second = itertools.count(), threading.Event()
+    employ, keep = crews.Engine._employ, crews.Engine._keep
+
+    def announced(engine, crew, device, enough):
+        if device == jax.devices()[1]:
+            second.set()
+        employ(engine, crew, device, enough)
+
+    def patient(engine, ended):
+        if engine._called.is_set():  # Then nobody goes on before both devices are there.
+            assert second.wait(60)
+        return keep(engine, ended)
+
+    options = {"max_steps": 4000, "lanes": 16}
+    escape = partial(
+        saddle.escape,
+        octopus_batch.OCTOPUS.fun,
+        octopus_batch.rule,
+        *octopus_batch.starts(32),
+        **options,
+    )
+    named = escape(devices=tuple(jax.devices()[:1]))
+    monkeypatch.setattr(crews.Engine, "_is_alone", lambda engine: next(looks) < after)
+    monkeypatch.setattr(crews.Engine, "_employ", announced)
+    monkeypatch.setattr(crews.Engine, "_keep", patient)
+    assert_same(escape(callback=callback), named)
+    assert second.is_set()
+
+
+def test_devices_join_after_the_time_of_a_compilation_or_at_once_where_they_have_theirs(
+    monkeypatch,
+):
+    needs, now = memory._needs, [0.0]
+    monkeypatch.setattr(memory, "_needs", lambda *of: needs(*of)._replace(seconds=3.0))
+    monkeypatch.setattr(crews, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    source = batch.Batch(Start(*octopus_batch.starts(64))).take
+    program = program_of(Limits(None, None, None), lanes=4)
+    alone = []
+    for seconds in (0.0, 2.9, 3.1):
+        engine = crews.Engine(program, source, range(8), tuple(jax.devices()[:2]), one_first=True)
+        engine._at_work = 2
+        now[0] = 0.0
+        engine._is_alone()
+        now[0] = seconds
+        alone.append(engine._is_alone())
+    assert alone == [True, True, False]
+    engine._loop.needs(jax.devices()[1])
+    engine = crews.Engine(program, source, range(8), tuple(jax.devices()[:2]), one_first=True)
+    engine._at_work = 2
+    assert not engine._is_alone()
 
 
 def test_where_lapack_divides_its_batches_one_cpu_device_works():

@@ -94,7 +94,7 @@ def test_runs_have_the_same_bits_on_one_device_and_on_eight(runs):
         hessian_lipschitz=1.0,
         lanes=16,
     )
-    eight = run(random_starts(runs), keys(runs))
+    eight = run(random_starts(runs), keys(runs), devices=jax.devices())
     one = run(random_starts(runs), keys(runs), devices=jax.devices()[:1])
     jax.tree.map(np.testing.assert_array_equal, one, eight)
 
@@ -105,7 +105,7 @@ def adam_with_noise(key):
 
 def test_a_network_has_the_same_bits_on_one_device_and_on_eight():
     run = partial(saddle.escape, network_loss, adam_with_noise, max_steps=50)
-    eight = run(network_starts(30), keys(30))
+    eight = run(network_starts(30), keys(30), devices=jax.devices())
     one = run(network_starts(30), keys(30), devices=jax.devices()[:1])
     jax.tree.map(np.testing.assert_array_equal, one, eight)
 
@@ -114,7 +114,9 @@ def test_a_network_has_the_same_bits_on_one_device_and_on_eight():
 def test_precision_holds_on_every_device():
     starts = network_starts(30)
     starts = jax.tree.map(lambda leaf: leaf.astype("float64"), starts)
-    runs = saddle.escape(network_loss, adam_with_noise, starts, keys(30), max_steps=3)
+    runs = saddle.escape(
+        network_loss, adam_with_noise, starts, keys(30), max_steps=3, devices=jax.devices()
+    )
     assert all(leaf.dtype == "float64" for leaf in jax.tree.leaves((runs.params, runs.value)))
 
 

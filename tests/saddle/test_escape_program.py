@@ -61,11 +61,9 @@ def test_how_many_steps_are_taken_between_two_looks_does_not_matter(optimizer, m
     for steps in (7, 64):
         monkeypatch.setattr(_loop, "rhythm", lambda steps=steps: Rhythm(steps, 1))
         _compiled._compiled.cache_clear()
-        _compiled._needs.cache_clear()
         jax.tree.map(np.testing.assert_array_equal, escape(optimizer), expected)
     monkeypatch.undo()
     _compiled._compiled.cache_clear()
-    _compiled._needs.cache_clear()
 
 
 def test_a_run_that_waits_for_others_is_reported_where_its_own_state_says():
