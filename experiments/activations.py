@@ -74,19 +74,19 @@ class Config(Checked):
 
     @classmethod
     def fashion(cls) -> "Config":
-        """10,000 images of Fashion-MNIST, five hidden layers of 128 (the paper's have 1,000).
+        """5,000 images of Fashion-MNIST, five hidden layers of 128 (the paper's have 1,000).
 
-        Rates and thresholds come from a trial run with another seed: the best rates of sigmoid,
-        tanh and ReLU lay inside the grid, and all of them got to the lowest loss.
+        Rates and thresholds come from trial runs with another seed, on 10,000 images in batches of
+        100, which are as many steps: the best rates of sigmoid, tanh and ReLU lay inside the grid,
+        and all three got to the lowest loss.
         """
         return cls(
             dataset="fashion_mnist",
             data_folder=data.FASHION_MNIST_FOLDER,
-            examples=10_000,
+            examples=5000,
             width=128,
             learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3),
             epochs=25,
-            batch_size=100,
             thresholds=(0.4, 0.3, 0.2),
         )
 
@@ -111,7 +111,7 @@ def run(config: Config) -> xr.Dataset:
     grid = training.grid(keys, learning_rate=config.learning_rates)
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.9)
     # A network of every activation, at every rate and from every seed.
-    losses, accuracies = [], []
+    losses = []
     for name in progress.track(ACTIVATIONS, "activations"):
 
         def build(key, name=name):
@@ -130,10 +130,8 @@ def run(config: Config) -> xr.Dataset:
             hyperparams=grid.hyperparams,
             epochs=config.epochs,
             batch_size=config.batch_size,
-            evaluation={"test": loaded.test},
         )
         losses.append(fitted.history["loss"].reshape(*grid.shape, -1))
-        accuracies.append(fitted.history["test_accuracy"].reshape(*grid.shape, -1))
     # The functions and their slopes.
     x = np.linspace(-4, 4, 401, dtype=np.float32)
     functions = [activation(name) for name in ACTIVATIONS]
@@ -143,7 +141,6 @@ def run(config: Config) -> xr.Dataset:
             "value": (("activation", "x"), np.array([f(jnp.asarray(x)) for f in functions])),
             "slope": (("activation", "x"), np.array([jax.vmap(jax.grad(f))(x) for f in functions])),
             "train_loss": (dims, np.array(losses)),
-            "test_accuracy": (dims, np.array(accuracies)),
         },
         coords={
             "activation": list(ACTIVATIONS),

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course.nn import BatchNorm, ResNet
+from jaxopt_course.nn import BatchNorm, ResNet, functional_view
 
 from ..lab import data, progress, resumable
 from ._config import Config
@@ -110,7 +110,8 @@ def train_parts(
         keys: One a seed.
 
     Returns:
-        Test accuracies by what is trained and seed, and how many parameters are trained.
+        Test accuracies by what is trained and seed, NaN without epochs, and how many parameters are
+        trained.
     """
     normalization = functools.partial(
         BatchNorm, momentum=0.9, scale_init=jax.nn.initializers.uniform(1.0)
@@ -125,6 +126,11 @@ def train_parts(
             normalization=normalization,
             rngs=nnx.Rngs(key),
         )
+
+    if not config.resnet_epochs:
+        params = functional_view(build(keys[0])).params
+        counts = [int(count(index, params)) for index in range(len(TRAINED))]
+        return np.full((len(TRAINED), len(keys)), np.nan), counts
 
     steps = config.resnet_epochs * (len(loaded.train.labels) // config.batch_size)
     rate = optax.piecewise_constant_schedule(

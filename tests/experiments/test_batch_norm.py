@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from flax import nnx
 
 from experiments import batch_norm
 from experiments.batch_norm import _partial_training, _smoothness
+from experiments.lab import data
 from jaxopt_course.nn import ResNet, functional_view
 from tests.experiments.refuting import unrefuted
 
@@ -59,6 +62,15 @@ def test_published_counts_of_batch_norm_parameters():
         650,
         sum(leaf.size for leaf in jax.tree.leaves(params)),
     ]
+
+
+def test_without_epochs_the_resnet_is_counted_and_not_measured():
+    config = dataclasses.replace(CONFIG, resnet_epochs=0)
+    keys = jax.random.split(jax.random.key(0), 2)
+    accuracies, counts = _partial_training.train_parts(config, data.load("digits"), keys)
+    assert accuracies.shape == (4, 2)
+    assert np.isnan(accuracies).all()
+    assert counts[:3] == [84, 84, 90]
 
 
 def test_only_what_is_named_moves():
