@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 from experiments.lab import lecture, registry
+from experiments.lab.claims import Claim
 from jaxopt_course import nn, saddle
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -99,6 +100,44 @@ def test_the_lecture_map_has_every_statement_and_experiment(generate, tmp_path):
     for experiment in registry.experiments().values():
         assert f"| `{experiment.name}` | " in text
     assert all(notebook.name in text for notebook in DOCS.parent.glob("notebooks/*.ipynb"))
+
+
+def test_the_page_of_published_sizes_has_every_preset_of_real_images():
+    published = load("published_size")
+    sizes = {name: experiment.sizes for name, experiment in registry.experiments().items()}
+    there = {part.name for part in published.SECTIONS if part.preset == "fashion"}
+    assert there == {name for name, presets in sizes.items() if "fashion" in presets}
+    text = (DOCS / "published_size.md").read_text(encoding="utf-8")
+    for part in published.SECTIONS:
+        assert part.preset in sizes[part.name]
+        assert f"\n{registry.command()} run {part.name} --preset {part.preset}\n" in text
+        # What the front table counts is what the section shows, and one that was run has a figure.
+        (row,) = [
+            line for line in text.splitlines() if line.startswith(f"| [](#published-{part.name}) |")
+        ]
+        section = text.partition(f"\n(published-{part.name})=\n")[2].partition("\n(published")[0]
+        verdicts = ("holds", "**does not hold**", "**not measured**")
+        counts = [str(section.count(f"\n| {verdict} |")) for verdict in verdicts]
+        if "\nNot run." in section:
+            assert row.endswith("|  |  |  | not run |")
+            continue
+        assert row.split(" | ")[4:7] == counts
+        figure = DOCS / "figures" / f"published_{part.name}.png"
+        assert f"](figures/{figure.name})\n\n{part.seen.strip()}\n" in section
+        assert part.seen
+        assert figure.stat().st_size <= published.LARGEST
+
+
+def test_a_result_at_published_size_is_shown_as_it_was_judged():
+    published = load("published_size")
+    claims = [Claim("|x| is 1", "derived", "1", measured, holds=False) for measured in ("2", "nan")]
+    results = {"activations": SimpleNamespace(claims=lambda: claims), "clipping": None}
+    sections = [published.Section("activations", "paper", "3", "Seen."), published.SECTIONS[-1]]
+    text = "\n".join(published.page(results, {"activations": "Title"}, sections))
+    assert "| 0 | 1 | 1 | 3 |" in text
+    assert "| **does not hold** | \\|x\\| is 1 | 1 | 2 |" in text
+    assert "![Title](figures/published_activations.png)\n\nSeen.\n" in text
+    assert text.endswith("--preset paper\n```\n\nNot run.")
 
 
 def test_a_mark_becomes_what_the_block_above_it_draws(tmp_path, monkeypatch):
