@@ -197,14 +197,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
     # AdaDelta's guard sets the size of its first steps, so that the scale does matter to it.
     scaled = dataset.scaled_path.drop_sel(rule="AdaDelta")
-    spread = scaled.max("scale") - scaled.min("scale")
+    spread = scaled.max("scale", skipna=False) - scaled.min("scale", skipna=False)
     found.append(
         at_most(
             "AdaGrad, RMSProp, Adam: multiplying the objective by 2^-20 or 2^20 changes no bit of "
             "the path; largest change",
             "derived: the size of the gradients cancels",
             bound=0.0,
-            measured=spread.max().item(),
+            measured=spread.max(skipna=False).item(),
         )
     )
     return found + _step_size_claims(dataset)

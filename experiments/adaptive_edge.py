@@ -54,6 +54,11 @@ from .lab.full_batch import IMAGES, SETTLED, FullBatch, check_records, full_batc
 from .lab.progress import track
 
 COHEN = "Cohen et al. 2022"
+TRIAL = "; bound from a trial run with seed 1000, which showed {:g} at the worst"
+TRIAL_OFF, TRIAL_LEFT = 0.04, 0.55
+"""Of all rules of a trial run of `quick` with seed 1000 the worst: how far the median of the last
+records was from where it was to be, and last loss over that in the middle."""
+TOLERANCE = 2 * TRIAL_OFF
 ADAM = 0.9
 """First moment of Adam and Lion."""
 SEEN = {10: 0.06, 100: 0.16, 300: 0.33, 700: 1.0, 1500: 0.98}
@@ -66,28 +71,25 @@ class Rule(NamedTuple):
     Attributes:
         make: From the rate to the rule.
         threshold: Largest stable eigenvalue of P H; None where there is none.
-        tolerance: How near to it the median of the last records is to be, or, where there is none,
-            that of effective step times sharpness to 2.
         source: Where that is seen, or that it is derived.
     """
 
     make: Callable[[Any], optax.GradientTransformation]
     threshold: float | None
-    tolerance: float
     source: str
 
 
 RULES = {
-    "Adam": Rule(lambda rate: optax.adam(rate, b1=ADAM, eps=1e-7), 2 + 2 * ADAM, 0.1, COHEN),
-    "RMSProp": Rule(lambda rate: optax.rmsprop(rate, decay=0.99, eps=1e-7), 2.0, 0.1, COHEN),
+    "Adam": Rule(lambda rate: optax.adam(rate, b1=ADAM, eps=1e-7), 2 + 2 * ADAM, COHEN),
+    "RMSProp": Rule(lambda rate: optax.rmsprop(rate, decay=0.99, eps=1e-7), 2.0, COHEN),
     "AdaGrad": Rule(
-        lambda rate: optax.adagrad(rate, initial_accumulator_value=0.0, eps=1e-7), 2.0, 0.1, COHEN
+        lambda rate: optax.adagrad(rate, initial_accumulator_value=0.0, eps=1e-7), 2.0, COHEN
     ),
-    "Muon": Rule(lambda rate: contrib.muon(rate), None, 0.25, "derived"),
+    "Muon": Rule(lambda rate: contrib.muon(rate), None, "derived"),
     "schedule-free": Rule(
-        lambda rate: contrib.schedule_free(optax.sgd(rate), rate, b1=0.9), 2.0, 0.1, "derived"
+        lambda rate: contrib.schedule_free(optax.sgd(rate), rate, b1=0.9), 2.0, "derived"
     ),
-    "Lion": Rule(lambda rate: optax.lion(rate, b1=ADAM, b2=0.99), None, 0.1, "derived"),
+    "Lion": Rule(lambda rate: optax.lion(rate, b1=ADAM, b2=0.99), None, "derived"),
 }
 
 
@@ -200,28 +202,28 @@ def _of_edge(name: str, part: xr.Dataset) -> list[Claim]:
     rule, edge = RULES[name], float(part.threshold)
     ratio = (part.sharpness / edge).isel(step=slice(1, None))
     title = f"{name}, rate {float(part.rate):g}"
-    reached = np.flatnonzero(ratio.values >= 0.95)
+    reached = np.flatnonzero(ratio.values >= 1 - TOLERANCE)
     at = f"by step {int(ratio.step[reached[0]])}" if reached.size else "never"
     lost = not np.isfinite(ratio.values).all()
     return [
         Claim(
             f"{title}: the preconditioned sharpness comes to the rule's threshold",
             rule.source,
-            f"0.95 of {edge:.3g} is reached",
+            f"{1 - TOLERANCE:g} of {edge:.3g} is reached",
             f"{at}, at most {float(ratio.max()):.3g} of it",
             holds=None if lost else bool(reached.size),
         ),
         within(
             f"{title}: then it hovers there (median of the last {100 * SETTLED:g} %)",
-            rule.source,
+            rule.source + TRIAL.format(TRIAL_OFF),
             expected=edge,
             measured=settled(part.sharpness),
-            tolerance=rule.tolerance,
+            tolerance=TOLERANCE,
         ),
         at_most(
             f"{title}: at the edge the loss goes on falling (last record over that in the middle)",
-            rule.source,
-            bound=0.9,
+            rule.source + TRIAL.format(TRIAL_LEFT),
+            bound=TRIAL_LEFT**0.5,
             measured=float(part.loss[-1] / part.loss[part.sizes["step"] // 2]),
         ),
     ]
@@ -256,10 +258,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             within(
                 f"{title}: it comes to an oscillation along the top eigenvector (effective step "
                 f"times sharpness, median of the last {100 * SETTLED:g} %)",
-                RULES[name].source,
+                RULES[name].source + TRIAL.format(TRIAL_OFF),
                 expected=2.0,
                 measured=settled(part["product"]),
-                tolerance=RULES[name].tolerance,
+                tolerance=TOLERANCE,
             ),
         ]
     # Adam's way up to the threshold, at the steps that a user reported for another network.
@@ -270,13 +272,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 steps]  # fmt: skip
         judged.append(
             Claim(
-                "Adam's preconditioned sharpness rises to the threshold along the way that was "
-                f"reported (steps {', '.join(map(str, steps))}, over the threshold)",
-                "issue of a user, another network",
-                "rising until within 10 % of 1: " + ", ".join(f"{o:g}" for o in steps.values()),
+                "Adam's preconditioned sharpness rises until it is at the threshold (steps "
+                f"{', '.join(map(str, steps))} of a user's report, over the threshold)",
+                "as reported of another network: " + ", ".join(f"{o:g}" for o in steps.values()),
+                f"rising until within {100 * TOLERANCE:g} % of 1",
                 ", ".join(f"{o:.2f}" for o in ours),
-                holds=None if np.isnan(ours).any() else abs(ours[-1] - 1) <= 0.1
-                and bool((np.diff(np.minimum(ours, 0.85)) >= 0).all()),
+                holds=None if np.isnan(ours).any() else abs(ours[-1] - 1) <= TOLERANCE
+                and bool((np.diff(np.minimum(ours, 1 - TOLERANCE)) >= 0).all()),
             )
         )  # fmt: skip
     # All of this rests on eigenvalues, so that their residuals are judged too.

@@ -290,7 +290,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         order, chance = stats.spearmanr(widths.ravel(), after.values.ravel())
     # The control: matched units are in another order, and the function is the same.
     ends = dataset.line.isel(step=-1)
-    changed = abs(ends.sel(how=HOW[1]) / ends.sel(how=HOW[0]) - 1).max()
+    changed = abs(ends.sel(how=HOW[1]) / ends.sel(how=HOW[0]) - 1).max(skipna=False)
     judged = [
         at_most(
             "permuting hidden units leaves the loss as it is (largest relative change)",

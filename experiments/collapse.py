@@ -14,10 +14,12 @@ The Hessian has the classes in its spectrum: a few large eigenvalues, about as m
 a bulk (Sagun et al. 2017, Papyan 2020). The largest 14 are followed, by Lanczos with residuals, and
 the largest step from one of them to the next, as a ratio, is where the outliers end.
 
-How far it goes depends on how long one trains; bounds are from trial runs. The paper of 2020 has
-cross-entropy and deep networks with batch normalization; with this small one, cross-entropy and
-decays of 5e-4 and 2e-3, NC1 stayed above 0.3 for 4,000 steps. With the squared loss it falls by a
-factor of 200, as Han, Papyan and Donoho describe for that loss.
+How far it goes depends on how long one trains. Bounds are from a trial run of `quick` with seed
+1000, which left NC1 0.0037 of its value at the start, norms 0.29, angles 0.31 and duality 0.092:
+half of the fall is asked for, in the logarithm. The paper of 2020 has cross-entropy and deep
+networks with batch normalization; with this small one, cross-entropy and decays of 5e-4 and 2e-3,
+NC1 stayed above 0.3 for 4,000 steps. With the squared loss it falls by a factor of 200, as Han,
+Papyan and Donoho describe for that loss.
 
 Papyan, Han and Donoho (2020), https://arxiv.org/abs/2008.08186; Han, Papyan and Donoho (2022),
 https://arxiv.org/abs/2106.02073; of outliers Papyan (2020), https://arxiv.org/abs/2008.11865.
@@ -48,6 +50,8 @@ from .lab.full_batch import IMAGES, FullBatch, check_images, full_batch
 
 CLASSES, EIGENVALUES = 10, 14
 SOURCE = "Papyan, Han and Donoho 2020"
+TRIAL = {"NC1": 0.0037, "norms": 0.29, "angles": 0.31, "duality": 0.092}
+"""What training left of the measures in a trial run with seed 1000, as a share of the start's."""
 MEASURES = {
     "NC1": "within-class covariance over that between classes",
     "norms": "NC2, deviation of the norms of class means over their mean",
@@ -188,6 +192,8 @@ def run(config: Config) -> xr.Dataset:
 
 def outliers(values: np.ndarray) -> tuple[int, float]:
     """Return after how many eigenvalues, descending, the largest ratio to the next one comes."""
+    if not np.isfinite(values).all():
+        return 0, np.nan
     ratios = values[:-1] / np.maximum(values[1:], 1e-12 * values[0])
     # The first alone is often far off: how many there are is where the bulk begins.
     place = int(np.argmax(ratios[3:])) + 3
@@ -212,15 +218,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
     ]
     # The four measures of collapse, and the classifier by nearest mean, at the end.
-    bounds = {"NC1": 0.02, "norms": 0.5, "angles": 0.4, "duality": 0.15}
     judged += [
         at_most(
             f"{name} falls: {MEASURES[name]} (at the end over that at the start)",
-            SOURCE + "; bound from trial runs",
-            bound=bound,
+            f"{SOURCE}; bound: half the fall of a trial run with seed 1000, to {left:g}",
+            bound=left**0.5,
             measured=float(end[name] / start[name]),
         )
-        for name, bound in bounds.items()
+        for name, left in TRIAL.items()
     ]
     judged.append(
         at_most(
@@ -235,15 +240,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     judged += [
         Claim(
             "the Hessian has about as many outliers as classes at the end",
-            "Papyan 2020, section 1",
-            f"{CLASSES - 2} to {CLASSES + 1}",
+            "Papyan 2020, section 1; tolerance of one",
+            f"{CLASSES - 1} to {CLASSES + 1}",
             f"{count}, the next eigenvalue smaller by {ratio:.3g}",
-            holds=CLASSES - 2 <= count <= CLASSES + 1,
+            holds=abs(count - CLASSES) <= 1,
         ),
         at_most(
             "the eigenvalues are known well enough (largest residual over the largest one)",
-            "residuals of Lanczos's method",
-            bound=0.02,
+            "residuals of Lanczos's method, asked for to 0.01",
+            bound=0.01,
             measured=float((dataset.residual.max("rank") / dataset.eigenvalue.max("rank")).max()),
         ),
     ]

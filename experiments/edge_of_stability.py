@@ -71,6 +71,12 @@ GAIN = 0.5
 """Factor of Xavier's standard deviation at the start, so that it is flatter than the thresholds."""
 ROUNDING = 1e-6
 """Relative increase of the loss below which a step is not said to raise it."""
+TRIAL = "; bound from a trial run with seed 1000, which showed {:g} at the worst"
+TRIAL_START, TRIAL_CLIMBS, TRIAL_LEFT, TRIAL_RISES, LEAVING_RISES = 0.45, 0.8, 0.28, 0.092, 0.00075
+"""Of all cases of a trial run of `quick` with seed 1000 the worst: sharpness at the start over the
+threshold, share of the records on the way there above the one before, what was left of the loss at
+the edge, and share of the steps that raised it, where the sharpness stays and where it leaves. (At
+the edge medians were off by 2.2 % for tanh, 5.7 % for other networks; twice that is allowed.)"""
 SOURCE, ADAPTIVE = "Cohen et al. 2021, section 3", "Cohen et al. 2022, section 3"
 
 
@@ -80,13 +86,11 @@ class Rule(NamedTuple):
     Attributes:
         make: From the rate to the rule.
         preconditioned: Whether through its preconditioner, or by the Hessian itself.
-        tolerance: How near to the threshold it is to hover.
         source: Where that is seen.
     """
 
     make: Callable[[Any], optax.GradientTransformation]
     preconditioned: bool = False
-    tolerance: float = 0.05
     source: str = SOURCE
 
 
@@ -97,7 +101,6 @@ RULES = {
     "Adam": Rule(
         lambda rate: optax.adam(rate, b1=DECAY, eps=1e-7),
         preconditioned=True,
-        tolerance=0.1,
         source=ADAPTIVE,
     ),
 }
@@ -112,6 +115,7 @@ class Variant(NamedTuple):
         loss: From outputs and labels to the losses of the examples.
         widths: Factor of the hidden widths.
         stays: Whether the sharpness stays at the edge to the end.
+        tolerance: How near to the threshold it is to hover.
     """
 
     rate: float
@@ -119,10 +123,11 @@ class Variant(NamedTuple):
     loss: Callable[[Any, Any], jax.Array] = square
     widths: float = 1.0
     stays: bool = True
+    tolerance: float = 0.114
 
 
 VARIANTS = {
-    "tanh": Variant(0.0),
+    "tanh": Variant(0.0, tolerance=0.044),
     "ReLU": Variant(0.3, activation=jax.nn.relu),
     "cross-entropy": Variant(
         2.0, loss=optax.softmax_cross_entropy_with_integer_labels, stays=False
@@ -405,41 +410,44 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         what = "preconditioned sharpness" if rule.preconditioned else "sharpness"
         # A run that became NaN on its way was not measured.
         lost = came.arrival is None and not np.isfinite(part.sharpness).all()
+        rises = TRIAL_RISES if VARIANTS[variant].stays else LEAVING_RISES
+        start, climbs = TRIAL_START**0.5, 2 * TRIAL_CLIMBS - 1
+        tolerance = VARIANTS[variant].tolerance
         judged += [
             Claim(
                 f"{title}: the {what} rises until it is at the threshold",
-                rule.source + "; bounds from trial runs",
-                "from below 0.95 of it, 4 of 5 records above the one before",
+                rule.source + TRIAL.format(TRIAL_START),
+                f"from below {start:.2g} of it, {climbs:.0%} of the records above the one before",
                 f"from {came.start:.3g} of it, {_arrival(part, came)}",
-                holds=None if lost else came.start < 0.95 and came.climbs >= 0.8,
+                holds=None if lost else came.start < start and came.climbs >= climbs,
             ),
             at_most(
                 f"{title}: then the sharpness comes down again (median of the last "
                 f"{100 * SETTLED:g} % over the threshold)",
                 SOURCE + ", of cross-entropy at the end of training",
-                bound=0.95,
+                bound=1 - tolerance,
                 measured=settled(part.sharpness) / edge,
             )
             if not VARIANTS[variant].stays
             else within(
                 f"{title}: then the {what} hovers at the threshold (median of the last "
                 f"{100 * SETTLED:g} %)",
-                rule.source,
+                rule.source + TRIAL.format(tolerance / 2),
                 expected=edge,
                 measured=settled(part.sharpness),
-                tolerance=rule.tolerance,
+                tolerance=tolerance,
             ),
             at_most(
                 f"{title}: at the edge the loss falls all the same (at the end, over that on "
                 "arrival)",
-                rule.source + "; bound from trial runs",
-                bound=0.9,
+                rule.source + TRIAL.format(TRIAL_LEFT),
+                bound=TRIAL_LEFT**0.5,
                 measured=came.falls,
             ),
             at_least(
                 f"{title}: it is not monotone there (share of the steps that raise it)",
-                rule.source + "; bound from trial runs",
-                bound=0.001,
+                rule.source + TRIAL.format(rises),
+                bound=rises / 2,
                 measured=came.raised_after,
             ),
         ]
@@ -461,8 +469,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             at_most(
                 f"the {'preconditioned ' * preconditioned}sharpness is known well enough "
                 "(largest residual over the threshold)",
-                "residuals of the Krylov method",
-                bound=0.01,
+                "residuals of the Krylov method, asked for to the least tolerance",
+                bound=VARIANTS["tanh"].tolerance,
                 measured=float((part.residual / part.threshold).max(skipna=False)),
             )
         )

@@ -182,7 +182,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 f"{name} converges from every start: largest |x| at the end",
                 "convergence theorems for strongly convex functions",
                 bound=1e-12,
-                measured=float(abs(dataset.end.sel(optimizer=name)).max()),
+                measured=float(abs(dataset.end.sel(optimizer=name)).max(skipna=False)),
             )
         )
     # The quadratic, where momentum is worth what theory promises.

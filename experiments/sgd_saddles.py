@@ -280,7 +280,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "largest sigma^2, relative to the mean eigenvalue",
             "Ge et al. 2015, assumption of Algorithm 1",
             bound=1e-9,
-            measured=float((dataset.weakest / dataset.total.where(dataset.total > 0, 1)).max()),
+            measured=float(
+                (dataset.weakest / dataset.total.where(dataset.total > 0, 1)).max(skipna=False)
+            ),
         )
     )
     # At {2} and {3} one hidden unit has no weights: it must get some for the rest to be learned.

@@ -5,7 +5,8 @@ minimum or a strict saddle: a point with negative curvature, maxima included. Fo
 
 1. `saddle.find` searches from random starts and from the points known in closed form, for minima
    and for all points, and for minima from where the highest runs of 2. ended; `saddle.classify`
-   names what it found, up to the problem's symmetries.
+   names what it found. All that the problem's symmetries make of a point is one, with as many
+   hits as searches ended there: turned factors, and any order and signs of a tensor's components.
 2. Gradient descent with noise at every step (Ge et al. 2015, Algorithm 1) starts at random, and as
    often at a saddle, each of those found in turn.
 3. Plain gradient descent starts at each of those saddles.
@@ -14,10 +15,12 @@ Of matrix sensing and completion each draw of measurements or of observed entrie
 its own: they are drawn several times, and the claims are about all draws. A draw may have a minimum
 that is not global; it counts as certified if its Hessian is positive but for the symmetries.
 
-Heights are values above the minimum, in units of the height of the lowest saddle. A run has arrived
-at the global minimum if it ends at a height of 0.01 at most: every other stationary point is a
-hundred times as high. Noise keeps it from falling much further. A run has left its saddle at the
-first recorded step at which it has fallen by 1 % of its height.
+The rate is at most one over the largest curvature at any point found, in each draw: else it is
+divided by a whole number, and as many steps are taken and counted as one. Heights are values above
+the minimum, in units of the height of the lowest saddle. A run has arrived at the global minimum if
+it ends at a height of 0.01 at most: every other stationary point is a hundred times as high. Noise
+keeps it from falling much further. A run has left its saddle at the first recorded step at which it
+has fallen by 1 % of its height.
 
 Where the gradient at a saddle is exactly zero in floating-point numbers, plain gradient descent
 stays for ever. Where it is zero up to rounding the error grows by `1 + learning_rate |lambda_min|`
@@ -165,9 +168,14 @@ def _claim_of_points(name: str, draws: list[xr.Dataset]) -> Claim:
     )
     total = [draw.sizes["point"] for draw in draws]
     right = [g > 0 and s > 0 and g + s == t for g, s, t in zip(good, strict, total, strict=True)]
+    hits = [
+        int(sum(float(draw.hits.where(which(draw), 0).sum()) for draw in draws))
+        for which in (global_minimum, strict_saddle, bad_minimum)
+    ]
     measured = (
-        f"{sum(good) + sum(strict)} of {sum(total)}: {sum(good)} minima, {sum(strict)} strict "
-        f"saddles, {sum(bad)} bad minima"
+        f"{sum(good) + sum(strict)} of {sum(total)} but for symmetries: {sum(good)} minima "
+        f"({hits[0]} hits), {sum(strict)} strict saddles ({hits[1]}), {sum(bad)} bad minima "
+        f"({hits[2]})"
     )
     if len(draws) > 1:
         heights = [float(draw.point_height.where(bad_minimum(draw)).min()) for draw in draws]

@@ -28,8 +28,10 @@ class Family(NamedTuple):
 
     Attributes:
         problem: The problem.
-        learning_rate: Below 1/L where the runs are.
-        canonical: What equivalent parameters share, as `saddle.find` takes it.
+        learning_rate: Of descent, at most: where the points found are curved more than 1/rate it is
+            divided by a whole number, and there are as many times more steps.
+        canonical: What equivalent parameters share, as `saddle.find` takes it: whatever its
+            symmetries make of a point, an orbit, counts as one.
         null_space: Tangents of the symmetries, as `saddle.classify` takes it.
     """
 
@@ -50,6 +52,13 @@ def _unit_rows(problem: problems.Problem) -> problems.Problem:
         return start / jnp.linalg.norm(start, axis=-1, keepdims=True)
 
     return dataclasses.replace(problem, fun=fun, init=init)
+
+
+def _any_order(u):
+    """What no order of components or coordinates changes, and no sign: the value has none."""
+    squares = jnp.square(u)
+    products = squares @ squares.T, squares.T @ squares
+    return jnp.concatenate([jnp.sort(part, axis=None) for part in (squares, *products)])
 
 
 # Of these every key makes another problem.
@@ -100,10 +109,13 @@ def families(key: jax.Array) -> dict[str, Family]:
             saddle.rotation_null_space,
         ),
         "tensor component": Family(
-            _unit_rows(problems.tensor_component(np.ones(5))), 0.05, lambda x: jnp.outer(x, x)
+            # Any order of the coordinates, with any signs.
+            _unit_rows(problems.tensor_component(np.ones(5))),
+            0.05,
+            lambda x: jnp.sort(jnp.square(x)),
         ),
         "tensor decomposition": Family(
-            _unit_rows(problems.tensor_decomposition(dimension=3)), 0.05, jnp.square
+            _unit_rows(problems.tensor_decomposition(dimension=3)), 0.05, _any_order
         ),
         "phase retrieval": Family(
             problems.phase_retrieval(np.eye(5)[0], init_distribution="uniform"),

@@ -1,5 +1,6 @@
 """One benign problem: its stationary points, and runs from random starts and from saddles."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,12 @@ def _census(searches: int, family: Family, key: jax.Array) -> saddle.Census:
     return _find(family, starts)
 
 
+def _divisor(family: Family, points: saddle.StationaryPoint) -> int:
+    """Return by what the family's rate is divided, to be one over the largest curvature at most."""
+    largest = float(np.abs(np.asarray(points.eigenvalues)).max())
+    return max(1, math.ceil(family.learning_rate * largest))
+
+
 def _left(values: np.ndarray, minimum: float, every: int) -> np.ndarray:
     """Return the first recorded step at which each run has left; infinity for none."""
     start = values[:, :1]
@@ -83,13 +90,16 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
     rest = np.flatnonzero(np.asarray(points.kind) != saddle.Kind.MINIMUM)
     saddles = jax.tree.map(lambda leaf: leaf[rest], census.params)
     lowest = float(census.value[rest].min()) - minimum
+    # As many times more steps as the rate is divided by, of which as many are one in all records.
+    divisor = _divisor(family, points)
+    rate = jnp.asarray(family.learning_rate / divisor)
 
     # Descent from these exactly, without noise; then with noise, and from random starts as well.
-    escape = partial(resumable.escape, problem.fun, record_every=every)
+    escape = partial(resumable.escape, problem.fun, record_every=divisor * every)
     plain = escape(
-        transforms.gradient_descent(family.learning_rate),
+        transforms.gradient_descent(rate),
         saddles,
-        max_steps=config.stay_steps,
+        max_steps=divisor * config.stay_steps,
         lanes=PLAIN_LANES,
     )
     at = np.arange(runs) % rest.size
@@ -99,10 +109,10 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
         saddles,
     )
     noisy = escape(
-        lambda key: transforms.noisy_gradient_descent(family.learning_rate, config.noise, key),
+        lambda key: transforms.noisy_gradient_descent(rate, config.noise, key),
         starts,
         _keys(noise_key, 2 * runs),
-        max_steps=config.steps,
+        max_steps=divisor * config.steps,
     )
     assert plain.record is not None
     assert noisy.record is not None
@@ -116,6 +126,7 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
         lambda some, more: np.concatenate([some, np.asarray(more)[new]]), points, ends.point
     )
     values = np.concatenate([census.value, np.asarray(ends.value)[new]])
+    hits = np.concatenate([census.count, np.asarray(ends.count)[new]])
     # When the noisy runs left, and how high all of them were along the way.
     with_noise, without = np.asarray(noisy.record.value), np.asarray(plain.record.value)
     left = _left(with_noise[runs:], minimum, every)
@@ -148,6 +159,8 @@ def run_family(config: Config, family: Family, key: jax.Array, *, share: int) ->
             "min_eigenvalue_error": ("point", np.asarray(points.min_eigenvalue_error)),
             "gradient_norm": ("point", np.asarray(points.gradient_norm)),
             "point_height": ("point", (values - minimum) / lowest),
+            "hits": ("point", hits.astype(float)),
+            "learning_rate": float(rate),
             "num_runs": runs,
             "unfinished": float(np.mean(np.asarray(census.runs.point) < 0)),
             "stay": of_saddles(_left(without, minimum, every)),

@@ -36,7 +36,7 @@ from jaxopt_course.nn import _initializers as initializers
 from ..lab import data, progress, resumable
 from ..lab.claims import Claim, at_most
 from ..lab.signals import signals
-from ..lab.statistics import show_mean
+from ..lab.statistics import show_every
 from . import _deep_relu
 from ._config import Config
 
@@ -166,11 +166,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     "standard deviations)",
                     glorot,
                     f"{expected}, every seed",
-                    show_mean(ratio.sel(initializer=name)),
+                    show_every(ratio.sel(initializer=name), holds),
                     bool(holds.all()),
                 )
             )
     result += _deep_relu.claims(dataset)
+    spread = dataset.unit_spread.sel(symmetry="Xavier")
     result += [
         at_most(
             "zero initialization: after 5 epochs all hidden units still have the same weights "
@@ -183,8 +184,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "control: from Xavier the units differ",
             "control",
             "above 0.5, every seed",
-            show_mean(dataset.unit_spread.sel(symmetry="Xavier")),
-            bool((dataset.unit_spread.sel(symmetry="Xavier") > 0.5).all()),
+            show_every(spread, spread > 0.5),
+            bool((spread > 0.5).all()),
         ),
     ]
     return result

@@ -16,8 +16,8 @@ class Claim:
         measured: The measurement as a reader should see it, with its uncertainty and number of
             runs where it is random.
         holds: Whether the measurement meets the expectation; None where it was not measured, which
-            is so if it does not and begins with a NaN: nothing compares with NaN. (That so many
-            runs "diverged to NaN" is a measurement.)
+            is so if it does not and a number of it is "nan": nothing compares with that. (That so
+            many runs "diverged to NaN" is a measurement, and written as here.)
     """
 
     statement: str
@@ -29,7 +29,7 @@ class Claim:
     def __post_init__(self) -> None:
         # Verdicts come out of NumPy and xarray comparisons; JSON knows only bool.
         holds = None if self.holds is None else bool(self.holds)
-        if not holds and re.match(r"nan(?![a-z])", self.measured, re.IGNORECASE):
+        if not holds and re.search(r"(?<![a-z])nan(?![a-z])", self.measured):
             holds = None
         object.__setattr__(self, "holds", holds)
 

@@ -1,6 +1,7 @@
 """One static site from all stored results, which needs no network.
 
     index.html         every statement of the lecture with what was measured, and every experiment
+    section-N.html     a section of the lecture: all claims, and why those that do not hold do not
     NAME.html          an experiment: figures, claims, config, versions, the command that repeats it
     NAME-RESULT-*.html pages that the experiment itself made of a result, as they are
     explorer.html      update rules on surfaces, computed in the page (`experiments.lab.explorer`)
@@ -19,10 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import explorer, lecture, registry, store
+from . import explorer, lecture, reasons, registry, store
 from .claims import Claim
 
 TEMPLATES = Path(__file__).with_name("templates")
+NO_REASON = "not known: nobody has looked for the reason yet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,10 @@ class Row:
         order = {False: 0, None: 1, True: 2}
         return min(self.claims, key=lambda claim: order[claim.holds])
 
+    def why(self, claim: Claim) -> str:
+        """Why one of its claims does not hold, or that nobody has said."""
+        return reasons.why(self.statement.experiment, claim) or NO_REASON
+
     @property
     def verdict(self) -> str:
         """The verdict on the statement."""
@@ -142,9 +148,11 @@ def write(
     # The pages: the front page, the gallery, the explorer, one an experiment.
     rows = [_row(number, statement, shown) for number, statement in enumerate(statements)]
     templates = _templates()
+    sections = _sections(rows)
     pages = {
         "index": templates.get_template("index.html").render(
             rows=rows,
+            pages={section: name for name, (section, _) in sections.items()},
             counts=collections.Counter(row.verdict for row in rows),
             experiments=list(experiments.values()),
             shown=shown,
@@ -159,10 +167,20 @@ def write(
             explorer_style=_asset("explorer.css"),
         ),
     }
+    for name, (section, of_section) in sections.items():
+        largest = {row.statement.experiment: None for row in of_section}
+        largest = {one: _largest(shown.get(one, [])) for one in largest}
+        pages[name] = templates.get_template("section.html").render(
+            section=section,
+            rows=of_section,
+            counts=collections.Counter(row.verdict for row in of_section),
+            figures=[(one, result) for one, result in largest.items() if result],
+        )
     for name, experiment in experiments.items():
         pages[name] = templates.get_template("experiment.html").render(
             experiment=experiment,
             results=shown[name],
+            why=lambda claim, name=name: reasons.why(name, claim) or NO_REASON,
             command=f"{registry.command(package)} run {name} --out {out}",
         )
     # They take the place of the former ones all at once.
@@ -174,6 +192,15 @@ def write(
             for name, page in result.pages.items():
                 store.write_file(staging / name, page.content)
     return folder / "index.html", left_out
+
+
+def _sections(rows: Sequence[Row]) -> dict[str, tuple[str, list[Row]]]:
+    """Return the sections with their rows, in the order of the lecture, by the name of the page."""
+    names = list(dict.fromkeys(row.statement.section for row in rows))
+    return {
+        f"section-{number}": (name, [row for row in rows if row.statement.section == name])
+        for number, name in enumerate(names, start=1)
+    }
 
 
 def _asset(name: str) -> str:

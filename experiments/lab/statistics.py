@@ -104,6 +104,22 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, flo
     return float(values.mean()), float(half)
 
 
+def show_every(values: ArrayLike, held: ArrayLike, *, digits: int = 3) -> str:
+    """A mean with its interval, and of how many of the values something holds.
+
+    Args:
+        values: One number a seed.
+        held: Whether it is what every value is claimed to be, as many.
+        digits: Significant ones.
+
+    Example:
+        >>> show_every([1.0, 2.0, 3.0], [True, True, False])
+        '2 ± 2.48 (95 %, n = 3), in 2 of 3'
+    """
+    held = np.asarray(held)
+    return f"{show_mean(values, digits=digits)}, in {int(held.sum())} of {held.size}"
+
+
 def show_mean(values: ArrayLike, *, digits: int = 3) -> str:
     """A mean with its 95 % interval as a reader should see it.
 

@@ -15,7 +15,7 @@ class Config(Checked):
     """Name of the networks' data, as `experiments.lab.data.load` takes it."""
     data_folder: Annotated[str, a_folder()] | None = None
     """Folder of the published files, for data that are not embedded."""
-    seeds: Annotated[int, minimum(2)] = 3
+    seeds: Annotated[int, minimum(2)] = 6
     """Networks of each kind."""
     layers: Annotated[int, minimum(1)] = 6
     """Hidden ReLU layers."""
@@ -24,7 +24,9 @@ class Config(Checked):
     learning_rate: Annotated[float, above(0)] = 0.03
     """Learning rate of stochastic gradient descent with momentum 0.9."""
     epochs: Annotated[int, minimum(1)] = 15
-    """Epochs of training."""
+    """Epochs of training, at most."""
+    target: Annotated[float, above(0)] = 0.1
+    """Loss of the images of the slices at which training ends, with batch normalization or not."""
     batch_size: Annotated[int, minimum(1)] = 100
     """Examples a step."""
     images: Annotated[int, minimum(1)] = 500
@@ -49,12 +51,12 @@ class Config(Checked):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Three networks of each kind, of four layers."""
+        """Six networks of each kind, of four layers."""
         return cls(layers=4, epochs=10, images=300, directions=6, points=31)
 
     @classmethod
     def standard(cls) -> "Config":
-        """Three networks of each kind, of six layers, on finer slices."""
+        """Six networks of each kind, of six layers, on finer slices."""
         return cls()
 
     @classmethod

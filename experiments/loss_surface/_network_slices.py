@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,15 @@ def _of_data(problem: problems.Problem) -> jax.tree_util.Partial:
     return problem.fun
 
 
-def _train(config: Config, problem: problems.Problem, key: jax.Array):
-    """Return the parameters after each epoch, the start included."""
+def _train(config: Config, problem: problems.Problem, few: Any, key: jax.Array):
+    """Return the parameters after each epoch, the start included; at the target loss they stay.
+
+    Args:
+        config: Of the experiment.
+        problem: The loss of all images.
+        few: That of the images whose slices are taken.
+        key: Of start and order.
+    """
     whole = _of_data(problem)
     inputs, labels = whole.keywords["inputs"], whole.keywords["labels"]
     loss = functools.partial(whole.func, state=whole.keywords["state"])
@@ -39,7 +47,10 @@ def _train(config: Config, problem: problems.Problem, key: jax.Array):
         params, state = carry
         gradient = jax.grad(loss)(params, inputs=inputs[chosen], labels=labels[chosen])
         updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), None
+        # Minima are compared at one loss: the lower the loss of a network, the wider it is.
+        going = few(params) > config.target
+        moved = optax.apply_updates(params, updates)
+        return (optax.tree.where(going, moved, params), state), None
 
     def epoch(carry, key):
         order = jax.random.permutation(key, len(labels))[: steps * config.batch_size]
@@ -103,7 +114,7 @@ def cut_networks(config: Config, kind: str, train: data.Split, key: jax.Array) -
     # Paths of training, and their ends.
     steps = jnp.linspace(-1, 1, config.points)
     keys = jax.random.split(key, config.seeds)
-    paths = jax.jit(jax.vmap(lambda key: _train(config, problem, key)))(keys)
+    paths = jax.jit(jax.vmap(lambda key: _train(config, problem, few, key)))(keys)
     ends = jax.tree.map(lambda leaf: leaf[:, -1], paths)
 
     # Lines through every end; with batch statistics, also after a rescaling that changes no output.

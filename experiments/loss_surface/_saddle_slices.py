@@ -110,8 +110,8 @@ def saddle_claims(dataset: xr.Dataset) -> list[Claim]:
             f"the path, {float(dataset.saddle_distance.min()):.2g} away at the nearest, leaves "
             f"along the eigenspace of the lowest eigenvalue, {multiplicity} of {size} dimensions "
             f"(share of its squared distance, at {float(dataset.saddle_distance[leaves]):.2g})",
-            "derived from the linearised flow; bound from trial runs",
-            bound=0.9,
+            "derived from the linearised flow; twice the rest of a trial run with seed 1000, 0.06",
+            bound=0.88,
             measured=share,
         ),
     ]

@@ -37,7 +37,7 @@ from matplotlib.figure import Figure
 from jaxopt_course import plot as draw
 
 from ..lab.claims import Claim
-from ..lab.statistics import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_every, show_mean
 from . import _private_features, _wilson_figure, separable_example
 from ._config import Config
 from ._five_methods import ADAPTIVE, METHODS
@@ -84,7 +84,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         error = dataset.example_error.sel(optimizer=method)
         away = dataset.example_distance.sel(optimizer=method)
         expected = negatives if adaptive else 0
-        fitted = dataset.example_train_error.sel(optimizer=method) == 0
+        right = (dataset.example_train_error.sel(optimizer=method) == 0) & (error == expected)
+        right &= away <= 0.02
         result.append(
             Claim(
                 f"separable example, {method}: error on new examples is "
@@ -92,8 +93,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 f"from {'u / 4' if adaptive else 'the least norm'}, relative)",
                 example,
                 f"exactly {show_mean(negatives)}" if adaptive else "exactly 0, every draw",
-                f"{show_mean(error)}; distance at most {float(away.max()):.1e}",
-                bool(((error == expected) & fitted & (away <= 0.02)).all()),
+                f"{show_every(error, right)}; distance at most {float(away.max(skipna=False)):.1e}",
+                bool(right.all()),
             )
         )
     # The control: gradients that are small beside the accumulator's start leave AdaGrad unadaptive.
@@ -104,7 +105,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "starts at 0.1, AdaGrad does not adapt and makes no error",
             "control",
             "exactly 0, every draw",
-            show_mean(control),
+            show_every(control, control == 0),
             bool((control == 0).all()),
         )
     )

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 from ..lab import data
 from ..lab.claims import Claim
-from ..lab.statistics import mean_interval, show_mean
+from ..lab.statistics import mean_interval, show_every, show_mean
 from . import _transfer
 from ._config import Config
 from ._transfer import FIRST, HALF, OTHERS, PRETRAINED, ROTATED, SCRATCH, SHUFFLED, STARTS
@@ -87,7 +87,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 f"pre-training on {name} succeeds: test accuracy on them",
                 "control",
                 "above 0.4 on CIFAR-10, 0.8 on Fashion-MNIST, else 0.9, every seed",
-                show_mean(source.sel(pretrained=name)),
+                show_every(source.sel(pretrained=name), source.sel(pretrained=name) > learnt),
                 bool((source.sel(pretrained=name) > learnt).all()),
             )
         )

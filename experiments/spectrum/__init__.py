@@ -37,13 +37,17 @@ from jaxopt_course import saddle
 
 from ..lab import progress
 from ..lab.claims import Claim, at_most
-from ..lab.statistics import show_mean
+from ..lab.statistics import show_every, show_mean
 from ._config import Config
 from ._hessian_spectra import KINDS, TIMES, measure
 
 __all__ = ["Config", "claims", "plot", "run"]
 
 COHEN = "Cohen et al. 2021, figure 1"
+TRIAL_OFF, TRIAL_TAIL = 0.0225, 0.032
+"""Of all networks of a trial run of `quick` with seed 1000 the worst: distance from the edge at the
+largest rate, and what was left of the negative tail. Twice the one is allowed, half of the other's
+fall, in the logarithm, is asked for."""
 
 
 def run(config: Config) -> xr.Dataset:
@@ -65,7 +69,8 @@ def outlier_count(dataset: xr.Dataset) -> xr.DataArray:
     ratios = dataset.top.isel(rank=slice(None, -1)) / dataset.top.shift(rank=-1).isel(
         rank=slice(None, -1)
     )
-    return ratios.argmax("rank") + 1
+    known = ratios.notnull().all("rank")
+    return (ratios.fillna(0).argmax("rank") + 1).where(known)
 
 
 def density(dataset: xr.Dataset, time: str) -> saddle.SpectralDensity:
@@ -89,18 +94,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         at = dataset.sel(kind=kind)
         for rate in range(dataset.sizes["rate"]):
             # The largest rate has the lowest edge, which the sharpness reaches first.
-            low = 0.9 if rate == dataset.sizes["rate"] - 1 else 0.0
+            high = 1 + 2 * TRIAL_OFF
+            low = 2 - high if rate == dataset.sizes["rate"] - 1 else 0.0
             value = edge(at).isel(rate=rate)
             loss = at.loss.isel(rate=rate)
-            falls = (loss.isel(record=-1) < loss.isel(record=-(dataset.sizes["record"] // 3))).all()
+            falls = loss.isel(record=-1) / loss.isel(record=-(dataset.sizes["record"] // 3))
             claim = Claim(
                 f"{kind}, rate {float(at.learning_rate[rate]):g}: sharpness "
                 f"{'hovers at' if low else 'stays at or below'} the edge of stability while the "
-                "loss falls (sharpness times rate over 2, mean of the last third)",
-                COHEN + "; bounds from trial runs",
-                f"{low:g} to 1.1, every seed",
-                show_mean(value),
-                bool(((value >= low) & (value <= 1.1)).all() and falls),
+                "loss falls (sharpness times rate over 2, mean of the last third, and loss at its "
+                "end over that at its start)",
+                f"{COHEN}; bounds: twice the {TRIAL_OFF:g} of a trial run with seed 1000",
+                f"{low:g} to {high:g} and below 1, every seed",
+                f"{show_every(value, (value >= low) & (value <= high))} and "
+                f"{show_every(falls, falls < 1)}",
+                bool(((value >= low) & (value <= high) & (falls < 1)).all()),
             )
             judged.append(claim)
     # The negative tail.
@@ -109,16 +117,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         first, last = (tail.sel(kind=kind, time=time) for time in ("start", "end"))
         claim = Claim(
             f"{kind}: the negative tail shrinks (|smallest| over largest eigenvalue)",
-            "Sagun et al. 2017, figure 1; bound from trial runs",
-            "at the end at most a tenth of that at the start, every seed",
-            f"{show_mean(first)} at the start, {show_mean(last)} at the end",
-            bool((last <= first / 10).all()),
+            "Sagun et al. 2017, figure 1; bound: half the fall of a trial run with seed 1000, to "
+            f"{TRIAL_TAIL:g}",
+            f"at the end at most {TRIAL_TAIL**0.5:.2g} of that at the start, every seed",
+            f"{show_mean(first)} at the start, "
+            f"{show_every(last, last <= TRIAL_TAIL**0.5 * first)} at the end",
+            bool((last <= TRIAL_TAIL**0.5 * first).all()),
         )
         judged.append(claim)
     # Outliers, the bulk they stand off from, and the precision of it all.
     early, late = (outlier_count(dataset).sel(kind=KINDS[0], time=time) for time in TIMES[1:])
     gap = dataset.top.sel(time="early", kind=KINDS[0])
     ratio = gap.isel(rank=9) / gap.isel(rank=10)
+    gaps = _gap(dataset, KINDS[0]) / _gap(dataset, KINDS[1])
     single, double = dataset.isel(seed=0).sel(time="end"), dataset.double
     return [
         *judged,
@@ -126,18 +137,26 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             f"{KINDS[0]}: early (step {int(dataset.record[1])}) an outlier for each of the 10 "
             f"classes stands off the bulk (their smallest is {float(ratio.mean()):.1f} times the "
             "next eigenvalue)",
-            "Papyan 2018, section 3; time and tolerance of one from trial runs",
+            "Papyan 2018, section 3; with seed 1000, too, at this time",
             "9 to 11, every seed",
-            f"{_listed(early)}; at the end, when the bulk has grown, {_listed(late)}",
+            _listed(early),
             bool((abs(early - 10) <= 1).all()),
+        ),
+        Claim(
+            f"{KINDS[0]}: through training an outlier for each of the 10 classes stays off the "
+            f"bulk, at step {int(dataset.record[-1])}, too",
+            "Papyan 2018, section 3; Sagun et al. 2017",
+            "9 to 11, every seed",
+            _listed(late),
+            bool((abs(late - 10) <= 1).all()),
         ),
         Claim(
             f"{KINDS[1]}: then they are less separate (largest ratio of neighbouring "
             "eigenvalues, without over with)",
             "Ghorbani et al. 2019, section 4",
             "above 1, every seed",
-            show_mean(_gap(dataset, KINDS[0]) / _gap(dataset, KINDS[1])),
-            bool((_gap(dataset, KINDS[0]) > _gap(dataset, KINDS[1])).all()),
+            show_every(gaps, gaps > 1),
+            bool((gaps > 1).all()),
         ),
         *(
             at_most(
@@ -158,7 +177,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _listed(counts: xr.DataArray) -> str:
-    return ", ".join(f"{count:d}" for count in counts.values)
+    return ", ".join(f"{count:g}" for count in counts.values)
 
 
 def _gap(dataset: xr.Dataset, kind: str) -> xr.DataArray:
@@ -188,12 +207,13 @@ def plot(dataset: xr.Dataset) -> Figure:
         row[4].axvline(10.5, color="0.6", linewidth=0.8)
         row[4].set(yscale="log", xlabel="rank", title="largest eigenvalues")
         row[4].legend()
-    count = sorted(set(outlier_count(dataset).sel(kind=KINDS[0], time="early").values.tolist()))
+    count = outlier_count(dataset).sel(kind=KINDS[0], time="early")
+    shown = " or ".join(f"{number:g}" for number in np.unique(count))
     reached = edge(dataset).isel(rate=-1)
     figure.suptitle(
         f"At the largest rate sharpness is {float(reached.min()):.2f} to "
         f"{float(reached.max()):.2f} of 2 / learning rate; early "
-        f"{' or '.join(map(str, count))} outliers for 10 classes without batch normalization"
+        f"{shown} outliers for 10 classes without batch normalization"
     )
     return figure
 

@@ -147,7 +147,8 @@ def _share_claim(row: xr.Dataset, k: int, extra: int) -> Claim:
     statement = _name(k, extra) + "share of runs that end at a minimum that is not global"
     measured = show_share(bad, runs)
     if (known := published(k, extra)) is None:
-        return Claim(statement, SOURCE, "the published row is not available here", measured, True)
+        # Nothing to compare with, and so no verdict.
+        return Claim(statement, SOURCE, "the published row is not available here", measured, None)
     table = [[bad, runs - bad], [known.bad, _safran_shamir.RUNS - known.bad]]
     p = float(stats.fisher_exact(table).pvalue)
     return Claim(

@@ -3,11 +3,14 @@
 `unrefuted` changes one variable of a result at a time, in whole and at every label of its
 dimensions: to 0, to the opposite sign, to far more and far less, to a shifted and to a constant
 value, to the order reversed, to a steep rise or fall; words to none. Attributes that are numbers
-are changed, too: they hold constants that were measured.
+are changed, too: they hold constants that were measured. And where all numbers are NaN nothing
+holds, but for claims that something diverges: `but` names those. (That no run arrives is measured
+where all are NaN: then shares do not hold.)
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -32,8 +35,41 @@ CHANGES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 MOST_LABELS = 30
 
 
-def unrefuted(claims: Callable[[xr.Dataset], list[Claim]], dataset: xr.Dataset) -> list[str]:
-    """Statements that hold of a result, and that hold or are not measured of all wrong ones."""
+def unrefuted(
+    claims: Callable[[xr.Dataset], list[Claim]], dataset: xr.Dataset, but: Sequence[str] = ()
+) -> list[str]:
+    """Statements that hold of a result, and that hold or are not measured of all wrong ones.
+
+    And those that hold without a number, but for those in which one of the words is.
+    """
+    blind = [
+        f"holds without a number: {claim.statement} ({claim.measured})"
+        for claim in holding_without_numbers(claims, dataset)
+        if not any(words in claim.statement for words in but)
+    ]
+    return blind + _never_refuted(claims, dataset)
+
+
+def holding_without_numbers(
+    claims: Callable[[xr.Dataset], list[Claim]], dataset: xr.Dataset
+) -> list[Claim]:
+    """Claims that hold where all numbers are NaN that can be, and that depend on them."""
+    before = {(claim.statement, claim.measured) for claim in claims(dataset)}
+    floats = {
+        name: (x.dims, np.full(x.shape, np.nan), x.attrs)
+        for name, x in dataset.data_vars.items()
+        if x.dtype.kind == "f"
+    }
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            judged = claims(dataset.assign(floats))
+        except (ValueError, IndexError):
+            return []  # Nothing can be said then.
+    return [c for c in judged if c.holds and (c.statement, c.measured) not in before]
+
+
+def _never_refuted(claims: Callable[[xr.Dataset], list[Claim]], dataset: xr.Dataset) -> list[str]:
     judged = claims(dataset)
     left = {i for i, claim in enumerate(judged) if claim.holds is not False}
     for wrong in wrong_results(dataset):

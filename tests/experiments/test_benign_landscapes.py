@@ -1,5 +1,7 @@
 """The runs at a small size, and every claim on data where it must fail."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,7 @@ def made(family, draws):
         "min_eigenvalue_error": np.full(3, 1e-12),
         "gradient_norm": np.array([0.0, 0.0, 1e-15]),
         "point_height": np.array([0.0, 1.0, 2.0]),
+        "hits": np.array([30.0, 4.0, 2.0]),
         "stay": np.array([np.nan, np.inf, 400.0]),
         "slowest": np.array([np.nan, 90.0, 80.0]),
         "moved": np.array([np.nan, 0.0, 1.0]),
@@ -140,6 +143,26 @@ def test_every_problem_is_known_and_does_not_change_along_its_symmetries(x64):
         along, norm = slopes(jax.random.key(1))
         assert norm > 1e-3
         np.testing.assert_allclose(along, 0, atol=1e-12)
+
+
+def test_orders_and_signs_of_a_tensors_parts_make_no_other_point(x64):
+    known = families(jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (3, 3))
+    turned = -u[jnp.array([2, 0, 1])][:, jnp.array([1, 0, 2])] * jnp.array([[1.0, -1.0, 1.0]])
+    family = known["tensor decomposition"]
+    np.testing.assert_allclose(family.problem.fun(turned), family.problem.fun(u), rtol=1e-12)
+    np.testing.assert_allclose(family.canonical(turned), family.canonical(u), rtol=1e-12)
+    assert np.abs(family.canonical(u.T + 0.1) - family.canonical(u)).max() > 0.01
+    component = known[NAME].canonical
+    np.testing.assert_array_equal(component(jnp.array([0.0, -3.0, 1.0])), [0, 1, 9])
+
+
+def test_the_rate_is_below_one_over_the_largest_curvature_found(x64):
+    family = families(jax.random.key(0))["matrix completion"]
+    for eigenvalues, divisor in (([[-3.0, 7.0], [-1.0, 9.0]], 1), ([[-180.0, 7.0]], 4)):
+        points = types.SimpleNamespace(eigenvalues=jnp.array(eigenvalues))
+        assert _benign_runs._divisor(family, points) == divisor
+        assert 0.02 / divisor <= 1 / np.abs(eigenvalues).max()
 
 
 def test_a_run_has_left_once_it_has_fallen_by_one_percent_of_its_height():

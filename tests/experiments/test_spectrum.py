@@ -100,12 +100,14 @@ def test_outliers_are_counted_up_to_the_largest_ratio():
 def test_each_claim_holds_where_it_should_and_fails_when_its_data_are_wrong():
     good = settled()
     assert failed(good) == []
-    assert len(spectrum.claims(good)) == 8
+    assert len(spectrum.claims(good)) == 9
     assert sum("edge" in what for what in failed(good.assign(sharpness=good.sharpness / 2))) == 2
     assert (
         sum("edge" in what for what in failed(good.assign(sharpness=good.sharpness * np.nan))) == 2
     )
-    assert sum("edge" in what for what in failed(good.assign(loss=-good.loss))) == 2
+    assert (
+        sum("edge" in what for what in failed(good.assign(loss=good.loss + 1 + good.record))) == 2
+    )
     assert sum("tail" in what for what in failed(good.assign(bottom=good.bottom * 0 - 1))) == 2
     swapped = good.assign(top=good.top.isel(kind=[1, 0]).assign_coords(kind=good.kind))
     assert any("each of the 10 classes" in what for what in failed(swapped))

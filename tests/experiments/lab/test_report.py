@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lab import lecture, registry, report, store
+from experiments.lab import lecture, reasons, registry, report, store
 
 STATEMENTS = (
     lecture.Statement("Toys", "Sums are right.", "toy", ("the sum",)),
@@ -90,11 +90,40 @@ def test_the_largest_preset_decides_and_one_failed_claim_is_enough(command, out)
     command("run toy --preset paper")
     rewrite(out / "toy" / "paper", "claims.json", "true", "false")
     text = " ".join(Page(report.write(out, "toys", STATEMENTS)[0]).text.split())
-    assert "toy (paper) the sum is right: 10.0 (expected 10.0) does not hold" in text
+    told = f"the sum is right: 10.0 (expected 10.0); {report.NO_REASON} does not hold"
+    assert f"toy (paper) {told}" in text
+
+
+def test_a_section_has_a_page_with_all_claims_and_why_one_does_not_hold(command, out, monkeypatch):
+    command("run toy")
+    rewrite(out / "toy" / "quick", "claims.json", "true", "false")
+    for known in (False, True):
+        if known:
+            rows = (("no such", "-"), ("sum is", "measured: 1 was forgotten"))
+            monkeypatch.setitem(reasons.REASONS, "toy", rows)
+        folder = report.write(out, "toys", STATEMENTS)[0].parent
+        told = "measured: 1 was forgotten" if known else report.NO_REASON
+        for name in ("section-1", "index", "toy"):
+            text = " ".join(Page(folder / f"{name}.html").text.split())
+            assert f"does not hold: {told}" in text or f"(expected 3.0); {told}" in text, name
+        page = Page(folder / "section-1.html")
+        assert "3 statements: 0 hold, 1 do not hold, 2 not run" in " ".join(page.text.split())
+        assert len(page.all("img")) == 1
+    assert "Differences are." in Page(folder / "section-2.html").text
+
+
+def test_every_reason_is_of_a_claim_that_its_experiment_makes():
+    known = registry.experiments()
+    for experiment, rows in reasons.REASONS.items():
+        constants = strings_of(known[experiment])
+        for pattern, reason in rows:
+            assert re.match("(measured|differs|not known): .*[.]$", reason), reason
+            for piece in pattern.split("*"):
+                assert any(piece in constant for constant in constants), (experiment, piece)
 
 
 def test_every_experiment_has_a_page_with_what_repeats_it(site, out):
-    assert set(site) == {"index", "gallery", "explorer", "toy", "other"}
+    assert set(site) == {"index", "gallery", "explorer", "section-1", "section-2", "toy", "other"}
     gallery = " ".join(site["gallery"].text.split())
     assert "1 of 1 claims hold (quick)" in gallery
     assert "not run here" in gallery
