@@ -265,7 +265,7 @@ def together(program: Program, starts: Any) -> dict[str, Any]:
     (runs, *_), axis = jax.tree.leaves(starts)[0].shape, program.axis
     number = jnp.arange(program.lanes, dtype=jnp.int32)
     if runs < program.lanes:  # The lanes without a run have copies of the last start.
-        starts = jax.tree.map(partial(jnp.take, indices=number, axis=0, mode="clip"), starts)
+        starts = jax.tree.map(lambda leaf: _padded(leaf, program.lanes), starts)
 
     def placed(leaf: jax.Array) -> jax.Array:
         leaf = jnp.moveaxis(leaf, 0, axis)
@@ -283,6 +283,12 @@ def together(program: Program, starts: Any) -> dict[str, Any]:
     )
     rows = program.row(state, reason)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0)[:runs], rows)
+
+
+def _padded(leaf: jax.Array, rows: int) -> jax.Array:
+    """The array with copies of its last row behind it."""
+    copies = jnp.broadcast_to(leaf[-1:], (rows - leaf.shape[0], *leaf.shape[1:]))
+    return jnp.concatenate([leaf, copies])
 
 
 def stepper(program: Program) -> tuple[Callable[[Any, jax.Array], Any], int]:

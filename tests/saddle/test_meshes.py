@@ -14,7 +14,8 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxopt_course import saddle
+from jaxopt_course import problems, saddle, transforms
+from jaxopt_course._platforms import traced_for
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -193,3 +194,22 @@ def test_data_sharded_over_explicit_axes_are_refused_by_batches_of_runs():
             saddle.escape(
                 lambda x: jnp.sum((data * x[None]) ** 2), optax.sgd(0.1), STARTS, max_steps=2
             )
+
+
+@pytest.mark.parametrize("runs", [32, 28])
+def test_within_jit_devices_divide_the_steps_of_runs_that_all_have_a_lane(runs):
+    octopus = problems.octopus(dimension=5)
+    starts = 0.3 * jax.random.normal(KEY, (runs, 5))
+    mesh = jax.make_mesh((2,), ("d",), (AxisType.Auto,), devices=jax.devices()[:2])
+    divided = jax.device_put(starts, NamedSharding(mesh, PartitionSpec("d")))
+
+    @jax.jit
+    def escape(starts):
+        rule = transforms.gradient_descent(0.1)
+        return saddle.escape(octopus.fun, rule, starts, max_steps=50, lanes=32)
+
+    with traced_for("tpu"):
+        alone, together = (escape.lower(place).compile() for place in (starts, divided))
+    jax.tree.map(np.testing.assert_array_equal, together(divided), alone(starts))
+    one, each = (program.cost_analysis()["flops"] for program in (alone, together))
+    assert each < 0.6 * one
