@@ -278,5 +278,9 @@ def plot(dataset: xr.Dataset) -> Figure:
     right.set(yscale="log", xlabel="step", ylabel="eigenvalue of the Hessian")
     right.set(title=f"the {EIGENVALUES} largest eigenvalues")
     right.legend(fontsize=8)
-    figure.suptitle("Past zero error the features collapse to a simplex of class means")
+    left = 100 * float(dataset.NC1[-1] / dataset.NC1[0])
+    figure.suptitle(
+        f"Past zero error the variation within classes falls to {left:.2g} % of the start's, and "
+        "class means come nearer to a simplex"
+    )
     return figure

@@ -499,5 +499,9 @@ def plot(dataset: xr.Dataset) -> Figure:
         bottom.legend()
     grid[0, 0].set(ylabel="sharpness over threshold\n(Adam: preconditioned)")
     grid[1, 0].set(ylabel="loss")
-    figure.suptitle("The sharpness rises to the rule's stability threshold and stays there")
+    leaves = not all(VARIANTS[str(name)].stays for name in dataset.variant.values)
+    figure.suptitle(
+        "The sharpness rises to the rule's stability threshold and stays there"
+        + ", but with cross-entropy" * leaves
+    )
     return figure

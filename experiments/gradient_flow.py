@@ -215,6 +215,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return result
 
 
+UPPER = ("leaky_relu", "elu", "silu")
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """Draw gradients over layers, a panel an initializer, measured bands on predicted dots."""
     figure = Figure(figsize=(13, 4.2), layout="constrained")
@@ -224,7 +227,9 @@ def plot(dataset: xr.Dataset) -> Figure:
         for index, name in enumerate(dataset.activation.values):
             chosen = {"activation": name, "initializer": start}
             seen = ratio.sel(chosen).transpose("seed", "layer")
-            draw.band(dataset.layer, seen, quantiles=(0, 1), label=name, ax=axis, color=f"C{index}")
+            # Relatives lie upon each other: dashes of the upper one show both.
+            look = {"color": f"C{index}", "ls": "--" if name in UPPER else "-"}
+            draw.band(dataset.layer, seen, quantiles=(0, 1), label=name, ax=axis, **look)
             predicted = dataset.predicted_ratio.sel(chosen)
             axis.semilogy(dataset.layer, predicted, ".", color=f"C{index}", ms=4)
         axis.set(title=start, xlabel="hidden layer")

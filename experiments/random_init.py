@@ -45,7 +45,7 @@ from .lab import resumable
 from .lab.claims import Claim, at_most, within
 from .lab.fields import Checked, Seed, above, minimum, one_of
 from .lab.progress import track
-from .lab.statistics import show_share
+from .lab.statistics import share_interval, show_share
 
 SOURCE = "Lee et al. 2016, Theorem 4"
 SLOPE_TOLERANCE = 0.03
@@ -300,20 +300,22 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_shares(axes: Axes, dataset: xr.Dataset) -> None:
-    """Draw shares of runs at a saddle as bars, with the counts."""
+    """Draw shares of runs at a saddle with their intervals and counts."""
     runs = dataset.sizes["run"]
     counts = at_saddle(dataset).sum("run")
     rows = np.arange(dataset.sizes["problem"])
     for offset, start in zip((-0.2, 0.2), STARTS, strict=True):
         share = 100 * counts.sel(start=start).values / runs
-        axes.barh(rows + offset, share, height=0.36, label=start)
+        ends = [share_interval(int(count), runs) for count in counts.sel(start=start)]
+        around = np.abs(100 * np.array(ends).T - share)
+        axes.errorbar(share, rows + offset, xerr=around, fmt="o", ms=6, capsize=3, label=start)
         for row, (value, count) in enumerate(zip(share, counts.sel(start=start), strict=True)):
             where = {"textcoords": "offset points", "va": "center"}
             axes.annotate(f"{int(count)}", (value, row + offset), (4, 0), **where)
     axes.set(
         yticks=rows,
         yticklabels=dataset.problem.values,
-        xlim=(0, 118),
+        xlim=(-4, 118),
         xlabel="runs that end at a strict saddle (%)",
         title=f"{runs} starts of each sort (0: below {100 * upper_bound(runs):.2g} %, 95 %)",
     )

@@ -172,7 +172,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
     ]
     # The gap, and its growth, at both choices of the rates: neither may make it.
-    for by_test, rate in ((False, "the fastest rates"), (True, "the rates best on the test")):
+    for by_test, rate, trial in (
+        (False, "the fastest rates", 6.08),
+        (True, "the rates best on the test", 1.25),
+    ):
         gaps = gap(dataset, by_test=by_test)
         of_largest = gaps.sel(size=largest)
         mean, half = mean_interval(of_largest)
@@ -186,15 +189,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             Claim(
                 f"private features of size {largest:g}, {level}, {rate}: test error of the "
                 "adaptive methods less that of the others (points, paired)",
-                "a trial run, rates chosen by the final loss: 1.31 points",
-                "at least 0.8, 95 % interval above 0",
+                f"half of what a trial run with seed 1000 showed, {trial:g}",
+                f"at least {trial / 2:.2g}, 95 % interval above 0",
                 show_mean(of_largest),
-                mean >= 0.8 and mean - half > 0,
+                mean >= trial / 2 and mean - half > 0,
             ),
             Claim(
                 f"the gap at {rate} grows with the features' size (size {largest:g} less size "
                 f"{least:g}, paired)",
-                "a trial run, likewise",
+                "derived: private features are what adaptive rules fit first",
                 "above 0 with its 95 % interval, and to no next size a certain fall",
                 f"{show_mean(growth)}; gaps "
                 + ", ".join(f"{float(value):.2f}" for value in means)

@@ -36,6 +36,10 @@ from ._transfer import FIRST, HALF, OTHERS, PRETRAINED, ROTATED, SCRATCH, SHUFFL
 
 __all__ = ["Config", "claims", "plot", "run"]
 
+GUESSES, ALIKE = 0.08, 0.036
+"""How far from guessing, and from 0, intervals may reach: twice as far as in a trial run on digits
+with seed 1000, 0.04 and 0.018."""
+
 
 def run(config: Config) -> xr.Dataset:
     """Pre-train on one half of the classes, fine-tune on the other."""
@@ -96,9 +100,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         Claim(
             "control: pre-training on shuffled labels learns nothing (test accuracy)",
             "control",
-            "0.2 (guessing) within 0.05 of the 95 % interval",
+            f"95 % interval within {GUESSES:g} of 0.2 (guessing)",
             show_mean(source.sel(pretrained=SHUFFLED)),
-            abs(mean - 1 / HALF) <= 0.05 + half,
+            abs(mean - 1 / HALF) + half <= GUESSES,
         )
     )
     # With few labels: what each start gains over a new network.
@@ -120,12 +124,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     result.append(
         Claim(
             f"with {most} labels a class the start hardly matters: gain of each",
-            "a trial run on digits",
-            "every mean within 0.02 of 0",
+            "twice the reach of a trial run on digits with seed 1000",
+            f"every 95 % interval within {ALIKE:g} of 0",
             ", ".join(
                 f"{name} {mean:+.3f} ± {half:.3f}" for name, (mean, half) in intervals.items()
             ),
-            all(abs(mean) <= 0.02 for mean, _ in intervals.values()),
+            all(abs(mean) + half <= ALIKE for mean, half in intervals.values()),
         )
     )
     return result

@@ -75,7 +75,7 @@ def test_nothing_seen_in_n_runs_bounds_the_probability_by_about_three_over_n():
 
 def test_the_figure_counts_and_measures_each_problem(dataset):
     shares, delays = random_init.plot(dataset).axes
-    assert len(shares.patches) == 2 * 2
+    assert len(shares.containers) == 2
     assert len(delays.lines) == 2 * 2
 
 
