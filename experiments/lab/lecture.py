@@ -46,6 +46,21 @@ class Statement:
         ]
         return list(dict.fromkeys(found))
 
+    def unmeasured(self, claims: Iterable[Claim]) -> list[str]:
+        """Return those patterns that no claim matches: of this the statement speaks, too.
+
+        Example:
+            >>> claim = Claim("Adam: steps are one rate", "derived", "1", "1", holds=True)
+            >>> Statement("", "", "adaptive", ("Adam*one", "AdaGrad")).unmeasured([claim])
+            ['AdaGrad']
+        """
+        claims = list(claims)
+        return [
+            pattern
+            for pattern in self.patterns
+            if not dataclasses.replace(self, patterns=(pattern,)).claims(claims)
+        ]
+
 
 def _read(path: Path) -> tuple[Statement, ...]:
     """Read the statements, in the order of the file."""

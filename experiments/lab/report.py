@@ -77,7 +77,7 @@ class Row:
         linked: Whether its experiment exists, and so has a page.
         preset: Preset whose result is shown, empty without one.
         claims: The claims that measure the statement.
-        note: Why there is no claim, if there is none.
+        note: Why there is no claim, if there is none, or of what there is none.
     """
 
     number: int
@@ -278,6 +278,9 @@ def _row(number: int, statement: lecture.Statement, shown: dict[str, list[Shown]
         note = "there is no such experiment yet"
     elif result and not claims:
         note = "the stored result has no such claim: run it again with --force"
+    elif result and (missing := statement.unmeasured(result.claims)):
+        words = ", ".join(pattern.replace("*", " ... ") for pattern in missing)
+        note = f"this preset has no claim of: {words}"
     return Row(
         number=number,
         statement=statement,

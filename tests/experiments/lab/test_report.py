@@ -112,6 +112,15 @@ def test_a_section_has_a_page_with_all_claims_and_why_one_does_not_hold(command,
     assert "Differences are." in Page(folder / "section-2.html").text
 
 
+def test_what_a_preset_does_not_measure_is_told(command, out):
+    command("run toy")
+    both = lecture.Statement("Toys", "All are right.", "toy", ("the sum", "the * product"))
+    front, _ = report.write(out, "toys", (both,))
+    for page in (front, front.with_name("section-1.html")):
+        text = " ".join(Page(page).text.split())
+        assert "this preset has no claim of: the ... product" in text
+
+
 def test_every_reason_is_of_a_claim_that_its_experiment_makes():
     known = registry.experiments()
     for experiment, rows in reasons.REASONS.items():
