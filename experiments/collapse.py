@@ -29,7 +29,7 @@ Command: python -m experiments run collapse
 Cost: quick 15 s of processor time, with compiled programs at hand (35 s beside much else); paper
     not run, some 40 minutes by the time of single steps and looks
 Last result: all 8 claims hold: NC1 falls from 1.39 to 0.0065, mean distance of cosines from 0.29 to
-0.06, ten outliers; bounds are from trial runs, one seed (2026-11-29, quick, 2 busy cores)
+    0.06, ten outliers; one network (2026-11-29, quick, 2 busy cores)
 """
 
 import dataclasses

@@ -15,6 +15,8 @@
     digit_network   a small network whose stationary points can be found
     report          the site of all results
     lecture         the lecture's statements, and the claims that measure them
+    reasons         why a claim does not hold, where somebody has looked
+    full_batch      networks trained on all images in every step
     explorer        the interactive page
     notebook        what the notebooks share
 
