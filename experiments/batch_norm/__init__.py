@@ -27,11 +27,11 @@ Section: Techniques of network training
 Command: python -m experiments run batch_norm
 Cost: quick 108 s of processor time beside other work, half of it compilation; the ResNets of preset
     digits 280 s; paper not run; on 2 cores
-Last result: quick, 6 of 7 claims hold, one of them under a bound that was loosened: with noise
-    behind batch normalization 4 of 5 networks train faster than without either (2026-11-29).
-    ResNet-14 of preset digits: batch normalization alone 91.3 % (at least 90.2 in 5 seeds), two
-    weights a channel 53.2 %, output layer 69.4 %, everything 99.3 %: all its bounds are met;
-    ResNet-8 of that width 88.6, 40.5, 79.2 and 99.5 % (2026-11-24)
+Last result: quick, 6 of 7 claims hold under bounds from seed 1000: with noise behind batch
+    normalization 4 of 5 networks train faster than without either (2026-11-29). Preset digits, not
+    run since: ResNet-14 with batch normalization alone 91.3 % (at least 90.2 in 5 seeds), two
+    weights a channel 53.2 %, output layer 69.4 %, everything 99.3 %; ResNet-8 of that width 88.6,
+    40.5, 79.2 and 99.5 % (2026-11-24)
 """
 
 import jax
@@ -136,7 +136,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     accuracy = 100 * dataset.test_accuracy
     alone = accuracy.sel(trained="batch normalization")
     reached, margin = mean_interval(alone)
-    slower, half = mean_interval(noisy / plain)
     bound = (TRIAL_ALONE + GUESSING) / 2
     return [
         *result,
@@ -144,9 +143,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             f"with noise behind batch normalization the network still trains faster than without "
             f"either (loss at rate {rate:g} in the last fifth of {steps} steps: noisy over none)",
             santurkar.format(2),
-            "95 % interval below 1",
+            "below 1, every seed",
             show_every(noisy / plain, noisy < plain),
-            slower + half < 1,
+            bool((noisy < plain).all()),
         ),
         Claim(
             f"ResNet-{dataset.attrs['depth']}, batch normalization alone "
