@@ -230,7 +230,9 @@ def plot(dataset: xr.Dataset) -> Figure:
     bottom = axes[2, 0].get_gridspec()
     left, right = figure.add_subplot(bottom[2, :2]), figure.add_subplot(bottom[2, 2:])
     _deep_relu.plot(dataset, left, right)
+    stuck = dataset.train_loss.isel(epoch=-1).sel(deep="Xavier") > _deep_relu.STALLED
     figure.suptitle(
-        "Xavier keeps tanh signals alive but stalls 30 ReLU layers; Kaiming trains them, LSUV lags"
+        f"Xavier keeps tanh signals alive but {'stalls' if stuck.all() else 'slows'} 30 ReLU "
+        "layers; Kaiming trains them, LSUV lags"
     )
     return figure

@@ -73,6 +73,14 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
+def _sgd_advantage(dataset: xr.Dataset) -> tuple[xr.DataArray, str, xr.DataArray]:
+    """Return every method's last test error, the best adaptive one, and what SGD errs less by."""
+    last = 100 * tuned(dataset).test_error.isel(epoch=-1)
+    means = last.mean("run", skipna=False)
+    rival = min(ADAPTIVE, key=lambda method: float(means.sel(optimizer=method)))
+    return means, rival, last.sel(optimizer=rival) - last.sel(optimizer="SGD")
+
+
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Judge the example, the bridge, and the order of Figure 1."""
     example = "Wilson et al. 2017, lemma 3.1 and section 3.3"
@@ -111,11 +119,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     )
     result += _private_features.claims(dataset)
     # Figure 1: SGD against the best adaptive method, each at its best rate.
-    best = tuned(dataset)
-    last = 100 * best.test_error.isel(epoch=-1)
-    means = last.mean("run", skipna=False)
-    rival = min(ADAPTIVE, key=lambda method: float(means.sel(optimizer=method)))
-    advantage = last.sel(optimizer=rival) - last.sel(optimizer="SGD")
+    means, rival, advantage = _sgd_advantage(dataset)
     mean, half = mean_interval(advantage)
     result.append(
         Claim(
@@ -198,12 +202,16 @@ def plot(dataset: xr.Dataset) -> Figure:
     _annotated(train, dataset, "train_error")
     train.set(ylabel="training error, %", title=f"{dataset.attrs['dataset']}, each method tuned")
     _annotated(test, dataset, "test_error")
-    last = 100 * tuned(dataset).test_error.isel(epoch=-1).mean("run")
     test.set(ylabel="test error, %", title="mean and range of runs")
-    test.set_ylim(0.5 * float(last.min()), 3 * float(last.max()))
-    order = sorted(METHODS, key=lambda method: float(last.sel(optimizer=method)))
+    # Once learnt, the methods lie close together: those epochs fill the lower half.
+    settled = 100 * tuned(dataset).test_error.isel(epoch=slice(dataset.sizes["epoch"] // 3, None))
+    low, high = float(settled.min()), float(settled.max())
+    test.set_ylim(low - 0.1 * (high - low), high + (high - low))
+    _, rival, advantage = _sgd_advantage(dataset)
+    mean, half = mean_interval(advantage)
     figure.suptitle(
-        "Adaptive methods fail on Wilson et al.'s example; "
-        f"on {dataset.attrs['dataset']} {order[0]} is best, {order[-1]} last"
+        "Adaptive methods fail on Wilson et al.'s example\n"
+        f"on {dataset.attrs['dataset']} SGD's test error is {-mean:+.2f} ± {half:.2f} points from "
+        f"that of {rival}, the best of them"
     )
     return figure
