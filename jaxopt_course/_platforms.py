@@ -12,6 +12,8 @@ other way. The target is that of `traced_for`, which whoever knows the device sa
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 _target = jax.make_user_context(default_value=None)
 
@@ -70,6 +72,28 @@ def rhythm() -> Rhythm:
     kernels; a step that was taken in vain costs no more. A CPU decides by the way.
     """
     return {"cpu": Rhythm(1, 1), "tpu": Rhythm(8, 1)}.get(target(), Rhythm(16, 2))
+
+
+_EMULATED = np.float64(2.0**-47)
+
+
+def spacing(dtype: Any) -> Any:
+    """Return the distance from 1 to the next number with which a platform computes.
+
+    It is `jnp.finfo(dtype).eps` but for float64 on a TPU, which computes with sums of two float32
+    instead: with 48 bits, and in the range of float32. What is measured in roundings, as that an
+    eigenvalue is zero, is to be measured in these.
+
+    Example:
+        >>> float(spacing(jnp.float64)) == 2.0**-52
+        True
+        >>> with traced_for("tpu"):
+        ...     float(spacing(jnp.float64)) == 2.0**-47
+        True
+    """
+    if jnp.dtype(dtype) == jnp.float64 and target() == "tpu":
+        return _EMULATED
+    return jnp.finfo(dtype).eps
 
 
 _FAST_MEMORY = {

@@ -47,6 +47,7 @@ from jaxopt_course._equations import (
     largest_array,
     on_host,
 )
+from jaxopt_course._platforms import target
 
 _REMEMBERED = 128
 """How many entries `_traces` and `_agreed` have at most."""
@@ -415,7 +416,7 @@ def _known(fun: Any, examples: Any, said: str | None = None) -> Hashable | None:
         return None
     leaves, tree = jax.tree.flatten(examples)
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return held, tree, shapes, tuple(settings().values())
+    return held, tree, shapes, tuple(settings().values()), target()
 
 
 _traces: dict[Hashable, Traced] = {}

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxopt_course import saddle
 from jaxopt_course._platforms import (
     chosen,
     fast_memory,
     is_for_cpu,
     rhythm,
+    spacing,
     target,
     traced_for,
 )
@@ -58,3 +60,23 @@ def test_a_rhythm_is_made_of_whole_passes(platform):
 )
 def test_a_device_is_known_by_its_kind(platform, kind, expected):
     assert fast_memory(SimpleNamespace(platform=platform, device_kind=kind)) == expected
+
+
+def test_float64_of_a_tpu_is_less_fine_and_classify_calls_more_eigenvalues_zero(x64):
+    del x64
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float64):
+        assert spacing(dtype) == jnp.finfo(dtype).eps
+    with traced_for("tpu"):
+        assert spacing(jnp.float32) == jnp.finfo(jnp.float32).eps
+        assert spacing(jnp.float64) == 2.0**-47
+
+    # Between eps**(1/2), 1.5e-8, and that of a TPU, 8.4e-8.
+    curvature = jnp.array([1.0, -4e-8])
+
+    def kind():
+        point = saddle.classify(lambda x: curvature @ x**2 / 2, jnp.zeros(2))
+        return saddle.Kind(int(point.kind)).name
+
+    assert kind() == "STRICT_SADDLE"
+    with traced_for("tpu"):
+        assert kind() == "DEGENERATE"

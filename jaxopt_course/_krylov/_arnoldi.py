@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _loops
+from jaxopt_course._platforms import spacing
 
 
 class Dominant(NamedTuple):
@@ -65,7 +66,7 @@ def dominant_eigenvalue(
         vector = vector - again @ basis
         rest = jnp.linalg.norm(vector)
         # What is left of an exhausted space is rounding: it ends there, with a zero row.
-        goes_on = rest > 10 * jnp.finfo(dtype).eps * size
+        goes_on = rest > 10 * spacing(dtype) * size
         rest = jnp.where(goes_on, rest, 0)
         row = jnp.where(goes_on, vector / jnp.where(goes_on, rest, 1), 0)
         column = (coefficients + again).at[step + 1].set(rest)

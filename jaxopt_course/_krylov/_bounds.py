@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _loops
+from jaxopt_course._platforms import spacing
 
 # Points of the grid on which the crossing |p| = 1 / t is sought, and how often it is refined:
 # the distance from the Ritz value comes out to better than a hundredth of itself, rounded up.
@@ -83,7 +84,7 @@ def smallest_eigenvalue_bound(
         True
     """
     dtype = projected.dtype
-    eps = float(jnp.finfo(dtype).eps)
+    eps = float(spacing(dtype))
     scale = jnp.max(jnp.abs(projected))
     unit = jnp.where(scale > 0, scale, 1)
     diagonal = jnp.diagonal(projected) / unit
@@ -145,4 +146,4 @@ def rounding_level(projected: jax.Array) -> jax.Array:
     """
     outside = projected - jnp.triu(jnp.tril(projected, 1), -1)
     size = jnp.linalg.norm(projected)
-    return jnp.maximum(jnp.linalg.norm(outside), jnp.finfo(projected.dtype).eps * size)
+    return jnp.maximum(jnp.linalg.norm(outside), spacing(projected.dtype) * size)

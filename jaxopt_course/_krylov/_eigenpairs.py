@@ -38,6 +38,7 @@ from jaxopt_course._krylov._lanczos import (
     normalized,
     orthogonal_direction,
 )
+from jaxopt_course._platforms import spacing
 
 # A residual of this part of a Ritz value settles the sign of an eigenvalue.
 _SIGN = 0.1
@@ -167,7 +168,7 @@ def extreme_eigenpairs(
     if look_every is not None and check_copies:
         raise ValueError(f"look_every must be None with check_copies, got {look_every}")
     if tolerance is None:
-        tolerance = float(jnp.finfo(dtype).eps) ** 0.6
+        tolerance = float(spacing(dtype)) ** 0.6
     ends = (num_smallest, num_largest)
 
     with jax.default_matmul_precision("highest"):

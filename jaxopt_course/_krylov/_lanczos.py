@@ -35,6 +35,7 @@ import jax.numpy as jnp
 
 from jaxopt_course import _loops
 from jaxopt_course._krylov._hessian import Operator
+from jaxopt_course._platforms import spacing
 
 
 class Krylov(NamedTuple):
@@ -78,7 +79,7 @@ def orthogonal_direction(basis: jax.Array, key: jax.Array) -> jax.Array:
         Shape (n,), uniform on the sphere of the orthogonal complement; zero when the rows already
         span everything.
     """
-    eps = jnp.finfo(basis.dtype).eps
+    eps = spacing(basis.dtype)
 
     def project(_: int, direction: jax.Array) -> jax.Array:
         rest = direction - (basis @ direction) @ basis
@@ -173,7 +174,7 @@ def extend(
     Returns:
         The longer basis.
     """
-    eps = jnp.finfo(krylov.basis.dtype).eps
+    eps = spacing(krylov.basis.dtype)
 
     def add_row(i: jax.Array, krylov: Krylov) -> Krylov:
         # The row and what is known of its image: all, in exact arithmetic, but for the first row.
@@ -230,7 +231,7 @@ def tridiagonal(
         >>> print(diagonal.round(5), beside)
         [2. 2.] [0.]
     """
-    eps = jnp.finfo(start.dtype).eps
+    eps = spacing(start.dtype)
 
     def step(carry, _):
         before, vector, coupling, first = carry

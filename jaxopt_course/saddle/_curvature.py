@@ -48,6 +48,7 @@ from jaxopt_course._checks import (
 )
 from jaxopt_course._hearing import telling
 from jaxopt_course._memory import check_rows
+from jaxopt_course._platforms import spacing
 from jaxopt_course._progress import Bar, shown
 from jaxopt_course._reading import Reading, how_many, listed, number, readable, spread
 from jaxopt_course._streams import stream
@@ -497,7 +498,7 @@ def extreme_eigenpairs(
     if isinstance(pairs.evidence, _krylov.Projection):
         floor = _krylov.rounding_level(pairs.evidence.projected)
     else:
-        floor = jnp.finfo(zero.dtype).eps * pairs.operator_norm
+        floor = spacing(zero.dtype) * pairs.operator_norm
     return Eigenpairs(
         eigenvalues=pairs.eigenvalues,
         eigenvectors=jax.vmap(unravel)(pairs.eigenvectors),

@@ -57,6 +57,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_course import _loops
+from jaxopt_course._platforms import spacing
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._dense import (
     Spectrum,
@@ -331,7 +332,7 @@ def judge_minimum(
     """
     # Coordinates along the eigenvectors, x being the origin, and the sizes that set the scale.
     dtype = x.dtype
-    eps = float(jnp.finfo(dtype).eps)
+    eps = float(spacing(dtype))
     frame = Frame(
         value=lambda w: fun(x + eigenvectors @ w),
         null=null.astype(dtype),

@@ -28,6 +28,7 @@ import numpy as np
 
 from jaxopt_course import _krylov, _loops
 from jaxopt_course._memory import check_rows
+from jaxopt_course._platforms import spacing
 from jaxopt_course.saddle._point import DerivativeCheck, Kind
 
 FlatFunction = Callable[[jax.Array], jax.Array]
@@ -107,7 +108,7 @@ def dense_spectrum(
             doubt is the largest eigenvalue that Kantorovich's number does not let one trust.
         directions: Shape (k, n), flat by invariance; taken out if they are flat.
     """
-    eps = float(jnp.finfo(x.dtype).eps)
+    eps = float(spacing(x.dtype))
     gradient = jax.grad(fun)(x)
     hessian = dense_hessian(fun, x)
     known_residual = jnp.zeros((), x.dtype)
@@ -185,7 +186,7 @@ def orthonormal_rows(rows: jax.Array) -> jax.Array:
     norms = jnp.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / jnp.where(norms > 0, norms, 1)
     _, sizes, basis = jnp.linalg.svd(rows, full_matrices=False)
-    threshold = 10 * max(rows.shape) * jnp.finfo(rows.dtype).eps
+    threshold = 10 * max(rows.shape) * spacing(rows.dtype)
     return jnp.where((sizes > threshold)[:, None], basis, 0)
 
 
@@ -250,7 +251,7 @@ def check_derivatives(
         size: Scalar; |H|, as far as known.
         unravel: From such a vector to the parameters.
     """
-    eps = float(jnp.finfo(x.dtype).eps)
+    eps = float(spacing(x.dtype))
     scale = 1 + jnp.max(jnp.abs(x))
     step = eps ** (1 / 3) * scale
     directions = jnp.asarray(unit_vectors(_COMPARED, x.size), x.dtype)

@@ -35,6 +35,7 @@ from jaxopt_course._checks import (
     check_not_empty,
     check_real_floating,
 )
+from jaxopt_course._platforms import spacing
 from jaxopt_course._reading import Reading, how_many, readable
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced, trace_objective
@@ -103,7 +104,7 @@ class LinearSymmetries:
         """
         vector, unravel = _krylov.ravel(x)
         parts = [vector] if self.whole else jax.tree.leaves(x)
-        eps = float(jnp.finfo(vector.dtype).eps)
+        eps = float(spacing(vector.dtype))
         rows = jax.vmap(lambda one: _flat(_act(self.layout, one, parts, shift=True)))(
             self.generators.astype(vector.dtype)
         )
@@ -136,7 +137,7 @@ class LinearSymmetries:
         others = far * jnp.asarray(unit_vectors(4, vector.size), vector.dtype)
         elsewhere = jax.vmap(lambda y: self.fun(unravel(y)))(vector[None] + others)
         around = jnp.max(jnp.abs(elsewhere - value)) + jnp.abs(value)
-        allowed = _ROUNDINGS * float(jnp.finfo(vector.dtype).eps) * around
+        allowed = _ROUNDINGS * float(spacing(vector.dtype)) * around
         # Not ">": a change that is NaN is not small.
         return jnp.all(jnp.abs(change) <= allowed)
 
@@ -188,7 +189,7 @@ def detect(fun: Traced, points: chex.ArrayTree, key: jax.Array) -> LinearSymmetr
     first = jax.tree.map(lambda leaf: leaf[0], points)
     vector, _ = _krylov.ravel(first)
     size, dtype = vector.size, vector.dtype
-    eps = float(jnp.finfo(dtype).eps)
+    eps = float(spacing(dtype))
     layout, whole = _layout([leaf.shape for leaf in jax.tree.leaves(first)])
     unknowns = sum(_unknowns(layout, [vector] if whole else jax.tree.leaves(first)))
 

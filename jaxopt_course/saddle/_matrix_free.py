@@ -34,6 +34,7 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 from jaxopt_course import _krylov, _loops
 from jaxopt_course._brief import brief
 from jaxopt_course._memory import check_rows
+from jaxopt_course._platforms import spacing
 from jaxopt_course._streams import stream
 from jaxopt_course.saddle._curvature import CurvatureProgress, Listening
 from jaxopt_course.saddle._dense import (
@@ -193,7 +194,7 @@ def _judged(
         width = (ritz[-1] - ritz[0]) / (1 - 2 * error) if error < 0.5 else jnp.inf
         weaker = ritz[0] - error * width
     else:
-        floor = jnp.finfo(smallest.dtype).eps * pairs.operator_norm
+        floor = spacing(smallest.dtype) * pairs.operator_norm
         largest = pairs.evidence[-1]
         bound = weaker = smallest
     return SmallestSpectrum(
@@ -226,7 +227,7 @@ def classify_matrix_free(
     callback: Callable[[CurvatureProgress], Any] | None,
 ) -> StationaryPoint:
     """Do what `classify` does; `x` is a vector, and `directions` maps it to vectors, (k, n)."""
-    eps = float(jnp.finfo(x.dtype).eps)
+    eps = float(spacing(x.dtype))
     num_steps = max(80, num_eigenvalues + 2)
     check_rows(num_steps, x, "`extreme_eigenpairs` with a small basis_size needs less")
     gradient, operator = _krylov.flat_hessian(fun, x)

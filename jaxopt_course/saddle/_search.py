@@ -51,6 +51,7 @@ from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._crews import Progress
 from jaxopt_course._engine._meshes import within_any_mesh
+from jaxopt_course._platforms import spacing
 from jaxopt_course._progress import shown
 from jaxopt_course._reading import Reading, how_many, readable, spread, tally
 from jaxopt_course._tracing import Traced, trace, trace_objective, warn_of_batch_statistics
@@ -301,7 +302,7 @@ def find(
     )
 
     # The searches, then the census of where they ended.
-    eps = float(jnp.finfo(wide).eps)
+    eps = float(spacing(wide))
     limits = Limits(
         max_steps=max_steps,
         tolerance=eps ** (2 / 3) if tolerance is None else tolerance,

@@ -46,6 +46,7 @@ from jax.flatten_util import ravel_pytree
 from jaxopt_course import _krylov
 from jaxopt_course._batching import update_where
 from jaxopt_course._engine._loop import RUNNING
+from jaxopt_course._platforms import spacing
 from jaxopt_course._tracing import Traced
 
 
@@ -266,13 +267,13 @@ def _either(follows: bool | jax.Array, following: Any, other: Any) -> Any:
 
 def _short(x: jax.Array) -> jax.Array:
     """Return the longest step that is short beside x."""
-    return jnp.finfo(x.dtype).eps ** 0.25 * (1 + jnp.max(jnp.abs(x)))
+    return spacing(x.dtype) ** 0.25 * (1 + jnp.max(jnp.abs(x)))
 
 
 def _hardly_curved(model: _krylov.EigenModel) -> jax.Array:
     """Return which eigenvalues have no sign that could be trusted."""
     sizes = jnp.abs(model.eigenvalues)
-    return sizes <= jnp.finfo(sizes.dtype).eps ** 0.5 * jnp.max(sizes)
+    return sizes <= spacing(sizes.dtype) ** 0.5 * jnp.max(sizes)
 
 
 def _judge(
@@ -359,7 +360,7 @@ def newton_step(model: _krylov.EigenModel) -> jax.Array:
     size = jnp.max(jnp.abs(model.eigenvalues))
     # Not >=, or the zero matrix is regular. On a manifold of stationary points rounding divided by
     # rounding would lead anywhere.
-    regular = jnp.abs(model.eigenvalues) > jnp.finfo(size.dtype).eps ** (2 / 3) * size
+    regular = jnp.abs(model.eigenvalues) > spacing(size.dtype) ** (2 / 3) * size
     return -jnp.where(regular, model.gradient / jnp.where(regular, model.eigenvalues, 1), 0)
 
 

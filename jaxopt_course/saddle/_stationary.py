@@ -40,6 +40,7 @@ from jaxopt_course._checks import (
     check_one_of,
     check_positive,
 )
+from jaxopt_course._platforms import spacing
 from jaxopt_course._progress import Bar, shown
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import inspect_objective
@@ -287,7 +288,7 @@ def _classify_dense(
         eigenvalue_tolerance=eigenvalue_tolerance,
         directions=None if directions is None else directions(x),
     )
-    eps = float(jnp.finfo(x.dtype).eps)
+    eps = float(spacing(x.dtype))
     size = jnp.max(jnp.abs(spectrum.eigenvalues))
     if gradient_tolerance is None:
         gradient_tolerance = eps ** (2 / 3) * size * (1 + jnp.max(jnp.abs(x)))

@@ -32,6 +32,7 @@ from jaxopt_course._checks import (
     check_non_negative,
     check_positive,
 )
+from jaxopt_course._platforms import spacing
 from jaxopt_course._streams import stream
 from jaxopt_course.transforms._leaves import global_norm
 from jaxopt_course.transforms._protocol import masked_like
@@ -138,7 +139,7 @@ def escape_negative_curvature(
             max_restarts=max_restarts,
             check_copies=False,
         )
-        noise = _ROUNDING * jnp.finfo(x.dtype).eps * pairs.operator_norm
+        noise = _ROUNDING * spacing(x.dtype) * pairs.operator_norm
         curvature = pairs.eigenvalues[0]
         return pairs.eigenvectors[0], jnp.where(curvature < -noise, curvature, 0)
 

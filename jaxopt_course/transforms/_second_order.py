@@ -15,6 +15,7 @@ import numpy as np
 from jaxopt_course import _krylov
 from jaxopt_course._brief import brief
 from jaxopt_course._checks import check_arrays, check_like, check_real_floating, check_value
+from jaxopt_course._platforms import spacing
 from jaxopt_course._tracing import trace_objective
 from jaxopt_course.transforms._protocol import Filling, has_masked
 
@@ -116,7 +117,7 @@ def linearized(
 
 def divide(coefficients: jax.Array, eigenvalues: jax.Array) -> jax.Array:
     """Divide by eigenvalues, giving zero where one is zero beside the largest."""
-    eps = jnp.finfo(eigenvalues.dtype).eps
+    eps = spacing(eigenvalues.dtype)
     largest = jnp.max(jnp.abs(eigenvalues))
     # Not >=, or the zero matrix divides by zero.
     regular = jnp.abs(eigenvalues) > eigenvalues.shape[0] * eps * largest
