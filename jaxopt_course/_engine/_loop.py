@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 
 from jaxopt_course._checks import is_key
-from jaxopt_course._platforms import rhythm
+from jaxopt_course._platforms import rhythm, target
 
 RUNNING, IDLE = -1, -2
 """Reasons of lanes whose run has not ended, and of lanes without a run."""
@@ -269,7 +269,8 @@ def together(program: Program, starts: Any) -> dict[str, Any]:
 
     def placed(leaf: jax.Array) -> jax.Array:
         leaf = jnp.moveaxis(leaf, 0, axis)
-        if axis == 0 or is_key(leaf):
+        is_emulated = target() == "tpu" and leaf.dtype.itemsize > 4  # It takes no constraint.
+        if axis == 0 or is_key(leaf) or is_emulated:
             return leaf
         # In memory, too: XLA would keep the layout of the arguments through all steps.
         return with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim))))

@@ -152,3 +152,16 @@ def test_a_gradient_is_hidden_from_ended_runs_only_where_a_rule_would_ask_for_mo
     assert not selects(transforms.adam(0.1), start)
     assert not selects(noisy, start._replace(key=KEYS[0]))
     assert selects(perturbed, start._replace(key=KEYS[0]))
+
+
+def test_a_tpu_is_asked_for_no_layout_of_float64_which_it_emulates(x64):
+    del x64
+
+    def asked(dtype):
+        starts = jax.ShapeDtypeStruct((16, 5), dtype)
+        program = jax.jit(lambda starts: escape(transforms.gradient_descent(0.05), starts, None))
+        with traced_for("tpu"):
+            return "LayoutConstraint" in program.lower(starts).as_text()
+
+    assert asked(jnp.float32)
+    assert not asked(jnp.float64)
