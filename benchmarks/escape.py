@@ -5,7 +5,7 @@
 The runs start at random on the octopus in 10 dimensions, in float32; 300 steps take most of them to
 the minimum. Every contender has the same function, constants and law of the noise:
 
-    escape  saddle.escape, the call as a user makes it
+    escape  saddle.escape, the call as a user makes it who names all devices
     torch   a Python loop over steps, autograd, one run at a time (8 of the runs)
     step    a jitted JAX step called from Python, one run at a time (8 of the runs)
     NumPy   a Python loop over steps, the whole batch in vectors, the gradient written by hand
@@ -72,9 +72,10 @@ def rule(key: jax.Array) -> optax.GradientTransformationExtraArgs:
 def ours(starts: np.ndarray, steps: int) -> Contender:
     keys = jax.random.split(jax.random.key(0), len(starts))
     batch = jnp.asarray(starts)
+    devices = tuple(jax.devices())  # By default a batch as short as this is left to one of them.
 
     def descend():
-        runs = saddle.escape(OCTOPUS.fun, rule, batch, keys, max_steps=steps)
+        runs = saddle.escape(OCTOPUS.fun, rule, batch, keys, max_steps=steps, devices=devices)
         return jax.block_until_ready(runs).params
 
     return Contender(len(starts), descend)

@@ -125,9 +125,14 @@ def largest_array(jaxpr: Any) -> int:
 
 def has_branches(jaxpr: Any) -> bool:
     """Whether equations, or those within them, compute by a condition: `cond`, `while`, a guard."""
+
+    def is_branch(equation: Any) -> bool:
+        # Which platform it is for is known before a program is compiled.
+        by_platform = equation.params.get("branches_platforms") is not None
+        return equation.primitive.name in ("cond", "while", "custom_vmap_call") and not by_platform
+
     return any(
-        equation.primitive.name in ("cond", "while", "custom_vmap_call")
-        or any(map(has_branches, jaxprs_in_params(equation.params)))
+        is_branch(equation) or any(map(has_branches, jaxprs_in_params(equation.params)))
         for equation in jaxpr.eqns
     )
 

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxopt_course._checks import (
@@ -22,10 +21,8 @@ from jaxopt_course._checks import (
     check_real_floating,
 )
 from jaxopt_course._streams import stream
+from jaxopt_course.transforms._few_normals import normals
 from jaxopt_course.transforms._gradient_descent import scale_by_learning_rate
-
-# Up to this many numbers a key, `_normal` unrolls a loop over them.
-_FEW = 64
 
 
 class InjectNoiseState(NamedTuple):
@@ -135,30 +132,14 @@ def draw_noise(key: jax.Array, number: jax.Array, like: optax.Updates, distribut
     dtype = jnp.result_type(jnp.float32, *leaves)
     # The first n coordinates of a point uniform on the sphere in n + 2 dimensions are uniform in
     # the ball in n dimensions (Archimedes' hat-box theorem), which saves drawing a radius.
-    key = jax.random.fold_in(key, number)
-    flat = _normal(key, size + 2 * (distribution == "ball"), dtype)
-    if distribution != "gaussian":
-        flat = flat / jnp.linalg.norm(flat)
+    size, unit = size + 2 * (distribution == "ball"), distribution != "gaussian"
+    flat = normals(key, number, size=size, dtype=dtype, unit=unit)
     noise, start = [], 0
     for leaf in leaves:
         piece = flat[start : start + leaf.size]
         noise.append(piece.reshape(leaf.shape).astype(leaf.dtype))
         start += leaf.size
     return jax.tree.unflatten(treedef, noise)
-
-
-def _normal(key: jax.Array, size: int, dtype: jax.typing.DTypeLike) -> jax.Array:
-    """Return `jax.random.normal(key, (size,), dtype)`, faster for a few numbers of many keys.
-
-    Under `vmap` over keys the numbers have shape (keys, size), and the innermost loop over the few
-    numbers of a key is too short to be vectorised. A scan over them, which computes nothing, makes
-    that (size, keys), so that the inverse error function is vectorised over the many keys.
-    """
-    lowest = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
-    uniform = jax.random.uniform(key, (size,), dtype, lowest, 1)
-    if size <= _FEW:
-        _, uniform = jax.lax.scan(lambda _, number: (None, number), None, uniform, unroll=size)
-    return jnp.asarray(np.sqrt(2), dtype) * jax.lax.erf_inv(uniform)
 
 
 def add_scaled(updates: optax.Updates, scale: chex.Numeric, noise: optax.Updates) -> optax.Updates:
