@@ -14,6 +14,8 @@ import pathlib
 import sys
 
 import matplotlib as mpl
+import matplotlib.style
+from PIL import Image
 
 from experiments.lab import lecture, registry, store
 from experiments.lab.claims import Claim
@@ -73,8 +75,35 @@ SECTIONS = (
         "initialization",
         "Glorot and Bengio: five layers of 1,000 on Shapeset, MNIST and CIFAR-10; He et al.: 30 "
         "convolutional layers on ImageNet",
+        "4.2",
+        """\
+On digits 13 of 14 claims hold. Two that fail here are bounds that came from digits: how well tanh
+signals keep their size depends on where they start. From 64 pixels Xavier's weights make signals of
+0.31, where tanh is almost linear; from 784 they are 0.59 in the first layer, and tanh contracts
+them, to 0.46, 0.39, 0.35 and 0.31. The standard weights still lose far more, a factor of ten.
+
+The others are a finding. Xavier's 30 layers do not stall, they are late: with 3,120 steps for the
+440 on digits, the same rate and the same second moment of 2^-l, the loss falls below 2.25 in epoch
+8 to 13, in every seed, and is 1.0 ± 0.4 at the end and still falling, where Kaiming's is 0.20. The
+test accuracy is then 60 against 83 %. LSUV, which does not converge on digits, here does so in
+three seeds of five, the others end at 0.32 and 0.34; what told it from Kaiming on digits, that at
+the last layer a class is no nearer than any two images, is true of four seeds (0.97 in the fifth).
+At this depth other weights than Kaiming's cost steps, not the ability to train.""",
     ),
-    Section("random_labels", "Zhang et al.: CIFAR-10, perceptrons of one to three layers of 512"),
+    Section(
+        "random_labels",
+        "Zhang et al.: CIFAR-10, perceptrons of one to three layers of 512",
+        "24.9",
+        """\
+On digits every run ends without a training error, with random labels after 9.9 ± 2.8 times the
+epochs. On 5,000 images of clothes true labels, shuffled pixels and noise are fitted in 51 to 68
+epochs, but 120 are too few for random ones: one run of five with a fifth of the labels random gets
+there, after 113, none with more. It is a matter of time: all the errors are still falling at the
+end, when those of labels that are all random are 4 to 8 %, and the rate has fallen to 0.3 of its
+first value. So the ratio is above 2 and otherwise not measured, and what the paper says of fitting,
+in the end, is neither shown nor refuted. That errors on random labels are those of guessing holds,
+and with random pixels the networks fit everything and still tell 17 % of the test images.""",
+    ),
     Section(
         "pretraining",
         "Yosinski et al.: halves of the classes of ImageNet, eight layers",
@@ -109,30 +138,29 @@ rate goes on making, up to 5.1: what fails is the rate, and where the mean is ta
 )
 
 
-def page(results, titles, sections=SECTIONS):
+def page(claims, titles, sections=SECTIONS):
     """Yield the lines of the page.
 
     Args:
-        results: The result of each experiment by name, None where there is none.
+        claims: The claims of each experiment that was run, by name.
         titles: The titles of their figures by name.
         sections: What is on the page.
     """
-    claims = {name: result.claims() if result else [] for name, result in results.items()}
     yield from (HEAD, _row(*COLUMNS), "|---" * len(COLUMNS) + "|")
     for part in sections:
         counts = [
-            sum(claim.holds is verdict for claim in claims[part.name])
+            sum(claim.holds is verdict for claim in claims.get(part.name, []))
             for verdict in (True, False, None)
         ]
         stated = " ".join(s.text for s in lecture.STATEMENTS if s.experiment == part.name)
         here = registry.find(part.name).sizes[part.preset].removesuffix(".")
-        shown = [*counts, part.minutes] if results[part.name] else ["", "", "", "not run"]
+        shown = [*counts, part.minutes] if part.name in claims else ["", "", "", "not run"]
         yield _row(f"[](#published-{part.name})", stated, part.published, here, *shown)
     for part in sections:
         yield from ("", f"(published-{part.name})=", f"## `{part.name}`", "")
         command = f"{registry.command()} run {part.name} --preset {part.preset}"
         yield from ("```sh", command, "```", "")
-        if not results[part.name]:
+        if part.name not in claims:
             yield "Not run."
             continue
         yield from ("| Verdict | Claim | Expected | Measured |", "|---|---|---|---|")
@@ -150,31 +178,32 @@ def _row(*cells) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def picture(result: store.Result) -> tuple[str, bytes]:
-    """Return the title of a result's figure, and it as PNG, as sharp as fits."""
-    import matplotlib.style
-
-    module = registry.find(result.about["experiment"]).load()
-    with matplotlib.style.context(STYLE):
-        figure = module.plot(result.dataset())
-        for dpi in range(110, 50, -10):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=dpi)
-            if buffer.tell() <= LARGEST:
-                break
-    return figure.get_suptitle(), buffer.getvalue()
+def picture(figure) -> bytes:
+    """Return a figure as PNG of 128 colours, as sharp as fits."""
+    for dpi in range(110, 50, -10):
+        buffer, drawn = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=dpi)
+        few = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few.save(buffer, format="png", optimize=True)
+        if buffer.tell() <= LARGEST:
+            break
+    return buffer.getvalue()
 
 
 def main(folder: pathlib.Path) -> None:
-    """Write page and figures."""
+    """Judge and draw the stored data by the code as it is; write page and figures."""
     mpl.use("Agg")
-    results = {part.name: store.read(folder / part.name / part.preset) for part in SECTIONS}
-    titles = {}
-    for name, result in results.items():
+    matplotlib.style.use(STYLE)
+    claims, titles = {}, {}
+    for part in SECTIONS:
+        result = store.read(folder / part.name / part.preset)
         if result:
-            titles[name], content = picture(result)
-            (FOLDER / "figures" / f"published_{name}.png").write_bytes(content)
-    lines = "\n".join(page(results, titles))
+            module, dataset = registry.find(part.name).load(), result.dataset()
+            figure = module.plot(dataset)
+            claims[part.name], titles[part.name] = module.claims(dataset), figure.get_suptitle()
+            path = FOLDER / "figures" / f"published_{part.name}.png"
+            path.write_bytes(picture(figure))
+    lines = "\n".join(page(claims, titles))
     (FOLDER / "published_size.md").write_text(lines + "\n", encoding="utf-8")
 
 

@@ -9,9 +9,10 @@ their true labels (of the same kind of input: shuffled alike, or noise).
 
 Section: Techniques of network training
 Command: python -m experiments run random_labels
-Cost: quick 35 s of processor time, compilation included, on 2 cores
+Cost: quick 35 s of processor time, compilation included, on 2 cores; fashion 25 min
 Last result: all 5 claims hold; random labels take 9.9 ± 2.8 times the epochs, n = 5
-    (2026-11-27, quick)
+    (2026-11-27, quick). On Fashion-MNIST 2 of 5, 2 not measured: within 120 epochs true labels are
+    fitted, after 55 ± 3, random ones but for 4 to 8 % (2026-11-29)
 """
 
 import dataclasses
@@ -243,8 +244,10 @@ def plot(dataset: xr.Dataset) -> Figure:
     left.legend()
     x = np.array(dataset.attrs["corruptions"], float)
     middle.plot(x, fit.sel(condition=shares), ".", color="C0", ms=4)
-    middle.plot(x, fit.sel(condition=shares).mean("seed"), color="C0")
+    # No mean over some of the seeds: the others would have taken longer.
+    middle.plot(x, fit.sel(condition=shares).mean("seed", skipna=False), color="C0")
     middle.set(
+        xlim=(-0.05, 1.05),
         xlabel="share of random labels",
         ylabel="epochs until no training error",
         title="time to fit",

@@ -131,9 +131,8 @@ def test_the_page_of_published_sizes_has_every_preset_of_real_images():
 def test_a_result_at_published_size_is_shown_as_it_was_judged():
     published = load("published_size")
     claims = [Claim("|x| is 1", "derived", "1", measured, holds=False) for measured in ("2", "nan")]
-    results = {"activations": SimpleNamespace(claims=lambda: claims), "clipping": None}
     sections = [published.Section("activations", "paper", "3", "Seen."), published.SECTIONS[-1]]
-    text = "\n".join(published.page(results, {"activations": "Title"}, sections))
+    text = "\n".join(published.page({"activations": claims}, {"activations": "Title"}, sections))
     assert "| 0 | 1 | 1 | 3 |" in text
     assert "| **does not hold** | \\|x\\| is 1 | 1 | 2 |" in text
     assert "![Title](figures/published_activations.png)\n\nSeen.\n" in text
