@@ -20,7 +20,7 @@ Last result: 13 of 14 claims hold; slopes -1.03 ± 0.06 and -0.03 ± 0.06; LSUV 
     2e-7, but its train loss after 20 epochs is 1.60 ± 0.53 (1.05 to 2.04) where Kaiming's is 0.10 ±
     0.04, against the expected "below 0.3"; distances within classes over all at the last hidden
     layer 0.996 ± 0.004, Kaiming's 0.911 ± 0.016; n = 5 (2026-11-27, quick). On 10,000 images of
-    Fashion-MNIST 8 of 14: with seven times the steps Xavier's network is late and does not stall,
+    Fashion-MNIST 9 of 14: with seven times the steps Xavier's network is late and does not stall,
     train loss 1.01 ± 0.36, Kaiming's 0.196 ± 0.015, n = 5 (2026-11-29)
 """
 
