@@ -164,7 +164,18 @@ and at batch 2 batch normalization is worse than instance normalization by
 3.5 ± 1.0. The critics' test losses scatter by tens with 784 pixels, with and without weight
 normalization, so that claim is neither shown nor refuted by 5 seeds.""",
     ),
-    Section("batch_norm", "Santurkar et al. and Frankle et al.: CIFAR-10, VGG, ResNet-14 to 866"),
+    Section(
+        "batch_norm",
+        "Santurkar et al. and Frankle et al.: CIFAR-10, VGG, ResNet-14 to 866",
+        "5.3",
+        """\
+What holds on digits of rates and smoothness holds on clothes, by more: without batch normalization
+every run diverges from rate 0.3 on, with it all train at 3, the largest of the grid, so that the
+ratio of 30 is at least that. With noise behind it, 4 of 5 networks train faster than without either
+on digits, here none: the loss is 1.08 ± 0.05 times as high after five epochs. The noise does not
+take the smoothness away (range and change along the gradient are those of batch normalization), so
+what it costs is the noise itself, at the paper's ranges. The ResNet was left out for its time.""",
+    ),
     Section(
         "clipping",
         "Pascanu et al.: the cliff of one unit, 50 steps",

@@ -28,7 +28,9 @@ Command: python -m experiments run batch_norm
 Cost: quick 108 s of processor time beside other work, half of it compilation; the ResNets of preset
     digits 280 s; paper not run; on 2 cores
 Last result: quick, 6 of 7 claims hold under bounds from seed 1000: with noise behind batch
-    normalization 4 of 5 networks train faster than without either (2026-11-29). Preset digits, not
+    normalization 4 of 5 networks train faster than without either (2026-11-29). On 10,000 images of
+    Fashion-MNIST none does, 1.08 ± 0.05 of the loss, and 3 of 4 hold, without the ResNet, in 5.3
+    minutes of processor time (2026-11-29). Preset digits, not
     run since: ResNet-14 with batch normalization alone 91.3 % (at least 90.2 in 5 seeds), two
     weights a channel 53.2 %, output layer 69.4 %, everything 99.3 %; ResNet-8 of that width 88.6,
     40.5, 79.2 and 99.5 % (2026-11-24)
