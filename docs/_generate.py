@@ -92,9 +92,7 @@ def _gallery(results, figures):
             yield from (f"Last result: {experiment.last_result}", "")
             continue
         presets = {result.folder.name: result for result in stored}
-        largest = next(
-            (presets[p] for p in ("paper", "standard", "quick") if p in presets), stored[0]
-        )
+        largest = next((presets[p] for p in reversed(store.PRESETS) if p in presets), stored[0])
         claims = largest.claims()
         held = sum(claim.holds is True for claim in claims)
         yield from (f"**{held} of {len(claims)} claims hold** ({largest.folder.name}).", "")

@@ -109,7 +109,7 @@ At this depth other weights than Kaiming's cost steps, not the ability to train.
         "Zhang et al.: CIFAR-10, perceptrons of one to three layers of 512",
         "24.9",
         """\
-On digits every run ends without a training error, with random labels after 9.9 ± 2.8 times the
+On digits every run ends without a training error, with random labels after 8.2 ± 2.3 times the
 epochs. On 5,000 images of clothes true labels, shuffled pixels and noise are fitted in 51 to 68
 epochs, but 120 are too few for random ones: one run of five with a fifth of the labels random gets
 there, after 113, none with more. It is a matter of time: all the errors are still falling at the
@@ -123,7 +123,7 @@ and with random pixels the networks fit everything and still tell 17 % of the te
         "Yosinski et al.: halves of the classes of ImageNet, eight layers",
         "not recorded (24 by the clock)",
         """\
-On digits layers from other classes changed accuracy by -0.8 ± 3.3 points (n = 10), too wide an
+On digits layers from other classes changed accuracy by -1.2 ± 1.9 points (n = 10), too wide an
 interval to tell. With 30,000 images to pre-train on, and two layers of 256, it is narrow, and holds
 no gain worth having: at most 0.6 points at 30 labels a class. Pre-training itself went well, and
 there is room: the networks pre-trained on all labels of their five classes get 92.0 %, from scratch

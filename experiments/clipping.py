@@ -14,10 +14,10 @@ Hence shares of many starts, with 95 % Wilson intervals.
 Section: Techniques of network training
 Command: python -m experiments run clipping
 Cost: quick 30 s for 10 networks; paper 3.7 min of processor time for 20 on longer sequences
-Last result: 6 of 7 claims hold. quick: 9 or 10 of 10 networks learn with clipping, as rounding has
-it: the error of one is 0.085, at half the error of the mean. paper: with clipping 94.8 % of 10,000
+Last result: quick 7 of 7 claims hold, or 6: 9 or 10 of 10 networks learn with clipping, as rounding
+has it. paper 6 of 7: with clipping 94.8 % of 10,000
 starts pass the cliff, without 20.8 %; without clipping 0 of 20 networks learn (20 diverge), with
-it 18, not every one (2026-11-27 quick, 2026-11-29 paper; 2 cores)
+it 18, not every one (2026-11-29)
 """
 
 import dataclasses

@@ -10,8 +10,9 @@ their true labels (of the same kind of input: shuffled alike, or noise).
 Section: Techniques of network training
 Command: python -m experiments run random_labels
 Cost: quick 35 s of processor time, compilation included, on 2 cores; fashion 25 min
-Last result: all 5 claims hold; random labels take 9.9 ± 2.8 times the epochs, n = 5
-    (2026-11-27, quick). On Fashion-MNIST 2 of 5, 2 not measured: within 120 epochs true labels are
+Last result: 4 of 5 claims hold; random labels take 8.2 ± 2.3 times the epochs, n = 5; that more
+    of them take longer is certain from 0 to 0.2 and from 0.4 to 0.6 alone (2026-11-29, quick). On
+    Fashion-MNIST 2 of 5, 2 not measured: within 120 epochs true labels are
     fitted, after 55 ± 3, random ones but for 4 to 8 % (2026-11-29)
 """
 

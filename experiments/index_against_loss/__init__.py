@@ -26,7 +26,7 @@ Command: python -m experiments run index_against_loss
 Cost: quick 73 s of processor time with everything to compile; paper not run
 Last result: all 5 claims hold: rank correlation 0.93 (0.82 to 0.97) over 26 points, 0.92 (0.75 to
 0.98) over the 20 that are not there by construction; 45 of 77 searches ended at the index asked for
-(2026-11-27, quick, 2 busy cores)
+(2026-11-29, quick)
 """
 
 from typing import Any

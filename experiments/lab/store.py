@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT = 2
+PRESETS = ("quick", "standard", "fashion", "paper")
+"""The presets whose results speak for an experiment, the larger the later."""
 _FORMER = ".former"
 ABOUT = "config.json"
 FILES = (ABOUT, "results.nc", "claims.json", "figure.svg", "figure.png")
@@ -211,8 +213,8 @@ def survey(out: Path, name: str) -> tuple[list[Result], dict[str, UnreadableResu
         except UnreadableResultError as error:
             refused[folder.name] = error
     found = [result for result in found if result is not None]
-    order = {"quick": 0, "standard": 1, "paper": 2}
-    return sorted(found, key=lambda result: order.get(result.folder.name, 3)), refused
+    order = {name: place for place, name in enumerate(PRESETS)}
+    return sorted(found, key=lambda result: order.get(result.folder.name, len(order))), refused
 
 
 def results(out: Path, name: str) -> list[Result]:

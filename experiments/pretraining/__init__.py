@@ -18,8 +18,8 @@ Section: Techniques of network training
 Command: python -m experiments run pretraining
 Cost: quick 25 s of processor time, compilation included, on 2 cores; fashion 24 min by the clock
     on 2 busy cores
-Last result: 4 of 7 claims hold: other classes change accuracy by -0.8 ± 3.3 points, n = 10
-    (2026-11-27, quick); at 30 labels a class of Fashion-MNIST by -0.2 ± 0.8, n = 5, and 4 of 7 hold
+Last result: 4 of 7 claims hold: other classes change accuracy by -1.2 ± 1.9 points, n = 10
+    (2026-11-29, quick); at 30 labels a class of Fashion-MNIST by -0.2 ± 0.8, n = 5, and 4 of 7 hold
     as well (2026-11-29)
 """
 

@@ -202,10 +202,18 @@ def trace_rule(
         known=held,
         unless=lambda: bool(calls),
     )
-    if judge_at is None and judged_elsewhere(state):
-        judge_at = eval_params
-    judged = None if judge_at is None else trace("eval_params", judge_at, state, params)
-    return Rule(traced, moved, judged)
+    if judge_at is not None:
+        return Rule(traced, moved, trace("eval_params", judge_at, state, params))
+    if not judged_elsewhere(state):
+        return Rule(traced, moved, None)
+    try:
+        return Rule(traced, moved, trace("eval_params", eval_params, state, params))
+    except ValueError as error:
+        # A rule within the optimizer may know a part of the parameters alone.
+        raise ValueError(
+            "eval_params must be given, a function of state and params: the optimizer's state "
+            f"holds a rule that is judged elsewhere, but not all of its parameters ({error})"
+        ) from error
 
 
 @flax.struct.dataclass

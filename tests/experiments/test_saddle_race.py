@@ -29,6 +29,15 @@ def test_exact_saddles_hold_gradients_and_not_exact_models(dataset):
     assert near[0] == near[1] == 0.75
 
 
+def test_a_rule_judged_elsewhere_is_so_in_what_it_moves():
+    config = saddle_race.Config(
+        ("optax Nesterov", "Nesterov"), starts=2, tuning_starts=2, scales=(0.3, 1.0), budget=100
+    )
+    evaluations = saddle_race.run(config).evaluations
+    assert np.isinf(evaluations.sel(origin="exact")).all()
+    assert np.isfinite(evaluations.sel(origin="near")).any()
+
+
 def test_ours_and_optax_race_the_same(dataset):
     ours, theirs = (dataset.evaluations.sel(racer=name) for name in RACERS[:2])
     np.testing.assert_array_equal(ours, theirs)

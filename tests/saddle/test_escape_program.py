@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxopt_course import problems, saddle, transforms
@@ -165,3 +166,29 @@ def test_a_tpu_is_asked_for_no_layout_of_float64_which_it_emulates(x64):
 
     assert asked(jnp.float32)
     assert not asked(jnp.float64)
+
+
+def test_a_rule_of_a_part_that_is_judged_elsewhere_needs_to_be_told_where():
+    inner = transforms.nesterov(0.01)
+
+    def update(updates, state, params):
+        move, state = inner.update(updates["x"], state, params["x"])
+        return {"x": move, "cost": jnp.ones_like(params["cost"])}, state
+
+    counted = optax.GradientTransformation(lambda params: inner.init(params["x"]), update)
+    starts = {"x": jnp.ones((2, 3)), "cost": jnp.zeros(2)}
+
+    def run(**options):
+        return saddle.escape(
+            lambda params: jnp.sum(params["x"] ** 2), counted, starts, max_steps=3, **options
+        )
+
+    with pytest.raises(ValueError, match="eval_params must be given"):
+        run()
+    ended = run(
+        eval_params=lambda state, params: {
+            **params,
+            "x": transforms.eval_params(state, params["x"]),
+        }
+    )
+    assert ended.params["cost"].tolist() == [3, 3]
