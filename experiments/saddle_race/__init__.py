@@ -84,7 +84,7 @@ def _starts(config: Config, key: jax.Array, scales: np.ndarray, count: int) -> d
     }
 
 
-def _judged(state: Any, params: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _judged(state: Any, params: dict[str, jax.Array]) -> dict[str, Any]:
     """Return the parameters with "x" where its rule, which knows no others, says to judge it."""
     return {**params, "x": transforms.eval_params(state, params["x"])}
 
