@@ -4,6 +4,7 @@ import itertools
 import signal
 import subprocess
 import threading
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -176,11 +177,15 @@ def logged(caplog):
     """The devices for which `advance` was compiled since the last look."""
     jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
 
+    def so_far():
+        return sum("compilation of jit(advance)" in line for line in caplog.messages)
+
     def compiled():
-        found = sum("compilation of jit(advance)" in line for line in caplog.messages)
+        found = so_far()
         caplog.clear()
         return found
 
+    compiled.so_far = so_far
     yield compiled
     jax.config.update("jax_log_compiles", False)
 
@@ -196,6 +201,16 @@ def test_a_batch_whose_devices_nobody_named_is_compiled_for_the_first(
     escape = partial(saddle.escape, octopus_batch.OCTOPUS.fun, rule, *batch, **options)
     alone = escape()
     assert logged() == 1
+    employ = crews.Engine._employ
+
+    def behind(engine, crew, device, enough):
+        # The first has its program and could take all runs while the second compiles its own.
+        until = time.monotonic() + 60
+        while device == jax.devices()[0] and not logged.so_far() and time.monotonic() < until:
+            time.sleep(0.01)
+        employ(engine, crew, device, enough)
+
+    monkeypatch.setattr(crews.Engine, "_employ", behind)
     both = escape(devices=tuple(jax.devices()[:2]))
     assert logged() == 1
     assert_same(alone, both)
