@@ -91,8 +91,7 @@ def _gallery(results, figures):
         if not stored:
             yield from (f"Last result: {experiment.last_result}", "")
             continue
-        presets = {result.folder.name: result for result in stored}
-        largest = next((presets[p] for p in reversed(store.PRESETS) if p in presets), stored[0])
+        largest = store.largest({result.folder.name: result for result in stored}) or stored[0]
         claims = largest.claims()
         held = sum(claim.holds is True for claim in claims)
         yield from (f"**{held} of {len(claims)} claims hold** ({largest.folder.name}).", "")
@@ -140,16 +139,16 @@ def _lecture_map():
         yield from ("| The lecture states | Experiment |", "|---|---|")
         for statement in lecture.STATEMENTS:
             if statement.section == section:
-                yield _table_row(statement.text, f"`{statement.experiment}`")
+                yield table_row(statement.text, f"`{statement.experiment}`")
         yield from ("", "| Experiment | Claim | Last result |", "|---|---|---|")
         for experiment in experiments.values():
             if experiment.section == section:
-                yield _table_row(f"`{experiment.name}`", experiment.claim, experiment.last_result)
+                yield table_row(f"`{experiment.name}`", experiment.claim, experiment.last_result)
         yield ""
 
 
-def _table_row(*cells):
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def table_row(*cells):
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _overview(package):

@@ -15,6 +15,7 @@ import sys
 
 import matplotlib as mpl
 import matplotlib.style
+from _generate import table_row
 from PIL import Image
 
 from experiments.lab import lecture, registry, store
@@ -199,7 +200,7 @@ def page(claims, titles, sections=SECTIONS):
         titles: The titles of their figures by name.
         sections: What is on the page.
     """
-    yield from (HEAD, _row(*COLUMNS), "|---" * len(COLUMNS) + "|")
+    yield from (HEAD, table_row(*COLUMNS), "|---" * len(COLUMNS) + "|")
     for part in sections:
         counts = [
             sum(claim.holds is verdict for claim in claims.get(part.name, []))
@@ -208,7 +209,7 @@ def page(claims, titles, sections=SECTIONS):
         stated = " ".join(s.text for s in lecture.STATEMENTS if s.experiment == part.name)
         here = registry.find(part.name).sizes[part.preset].removesuffix(".")
         shown = [*counts, part.minutes] if part.name in claims else ["", "", "", "not run"]
-        yield _row(f"[](#published-{part.name})", stated, part.published, here, *shown)
+        yield table_row(f"[](#published-{part.name})", stated, part.published, here, *shown)
     for part in sections:
         yield from ("", f"(published-{part.name})=", f"## `{part.name}`", "")
         command = f"{registry.command()} run {part.name} --preset {part.preset}"
@@ -224,11 +225,7 @@ def page(claims, titles, sections=SECTIONS):
 
 def _claim(claim: Claim) -> str:
     verdict = claim.verdict if claim.holds else f"**{claim.verdict}**"
-    return _row(verdict, claim.statement, claim.expected, claim.measured)
-
-
-def _row(*cells) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return table_row(verdict, claim.statement, claim.expected, claim.measured)
 
 
 def picture(figure) -> bytes:

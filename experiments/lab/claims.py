@@ -1,6 +1,7 @@
 """What an experiment says, and whether the numbers agree."""
 
 import dataclasses
+import fnmatch
 import re
 from typing import Any
 
@@ -32,6 +33,15 @@ class Claim:
         if not holds and re.search(r"(?<![a-z])nan(?![a-z])", self.measured):
             holds = None
         object.__setattr__(self, "holds", holds)
+
+    def matches(self, pattern: str) -> bool:
+        """Return whether a pattern of `fnmatch` is found anywhere in the statement.
+
+        Example:
+            >>> Claim("Adam: steps are one rate", "derived", "1", "1", True).matches("Adam*one")
+            True
+        """
+        return fnmatch.fnmatchcase(self.statement, f"*{pattern}*")
 
     @property
     def verdict(self) -> str:

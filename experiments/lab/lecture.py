@@ -5,7 +5,6 @@ A statement holds if every claim that its patterns match holds. The patterns are
 """
 
 import dataclasses
-import fnmatch
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,7 +41,7 @@ class Statement:
             claim
             for pattern in self.patterns or ("",)
             for claim in claims
-            if fnmatch.fnmatchcase(claim.statement, f"*{pattern}*")
+            if claim.matches(pattern)
         ]
         return list(dict.fromkeys(found))
 

@@ -5,7 +5,6 @@ A reason is known ("measured: ..."), or it is a difference from the source that 
 anywhere in a claim's statement.
 """
 
-import fnmatch
 import tomllib
 from pathlib import Path
 
@@ -33,6 +32,6 @@ def why(experiment: str, claim: Claim) -> str:
     if claim.holds is not False:
         return ""
     for pattern, reason in REASONS.get(experiment, ()):
-        if fnmatch.fnmatchcase(claim.statement, f"*{pattern}*"):
+        if claim.matches(pattern):
             return reason
     return ""

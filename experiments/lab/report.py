@@ -263,10 +263,8 @@ def _shown(result: store.Result, experiment: registry.Experiment) -> Shown:
 
 def _largest(results: list[Shown], *, presets_only: bool = False) -> Shown | None:
     """Return the largest preset that was run, or else any result; None without."""
-    stored = {result.name: result for result in results}
-    presets = (stored[name] for name in reversed(store.PRESETS) if name in stored)
-    others = iter(() if presets_only else results)
-    return next(presets, None) or next(others, None)
+    preset = store.largest({result.name: result for result in results})
+    return preset or (None if presets_only else next(iter(results), None))
 
 
 def _row(number: int, statement: lecture.Statement, shown: dict[str, list[Shown]]) -> Row:

@@ -27,15 +27,17 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import registry
 from .claims import Claim
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Item = TypeVar("Item")
 
 FORMAT = 2
 PRESETS = ("quick", "standard", "fashion", "paper")
@@ -215,6 +217,16 @@ def survey(out: Path, name: str) -> tuple[list[Result], dict[str, UnreadableResu
     found = [result for result in found if result is not None]
     order = {name: place for place, name in enumerate(PRESETS)}
     return sorted(found, key=lambda result: order.get(result.folder.name, len(order))), refused
+
+
+def largest(by_name: Mapping[str, Item]) -> Item | None:
+    """Return that of the largest preset that is there; None without a preset.
+
+    Example:
+        >>> largest({"quick": 1, "paper": 2, "0a1b2c3d4e5f": 3})
+        2
+    """
+    return next((by_name[name] for name in reversed(PRESETS) if name in by_name), None)
 
 
 def results(out: Path, name: str) -> list[Result]:

@@ -318,7 +318,7 @@ class EscapeProgram:
         running = reason == RUNNING
         if self.rule.update.has_branches():
             # A lane whose run has ended computes along. With an infinite gradient it never asks for
-            # what a rule does at small ones (noise, an eigenvector), which would cost all time.
+            # what a rule does at small ones (noise, an eigenvector), which would cost every lane.
             grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
         if value is None:  # The rule does not look at it.
             value = jnp.full((), jnp.nan, self.fun.result().dtype)
