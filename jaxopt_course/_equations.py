@@ -123,13 +123,17 @@ def largest_array(jaxpr: Any) -> int:
     return max(sizes, default=0)
 
 
+def is_by_platform(equation: Any) -> bool:
+    """Whether it goes on by the platform alone, which is known before a program is compiled."""
+    return equation.params.get("branches_platforms") is not None
+
+
 def has_branches(jaxpr: Any) -> bool:
     """Whether equations, or those within them, compute by a condition: `cond`, `while`, a guard."""
 
     def is_branch(equation: Any) -> bool:
-        # Which platform it is for is known before a program is compiled.
-        by_platform = equation.params.get("branches_platforms") is not None
-        return equation.primitive.name in ("cond", "while", "custom_vmap_call") and not by_platform
+        named = equation.primitive.name in ("cond", "while", "custom_vmap_call")
+        return named and not is_by_platform(equation)
 
     return any(
         is_branch(equation) or any(map(has_branches, jaxprs_in_params(equation.params)))

@@ -48,6 +48,7 @@ from jaxopt_course._equations import (
     on_host,
 )
 from jaxopt_course._platforms import target
+from jaxopt_course._refused import check_accepted
 
 _REMEMBERED = 128
 """How many entries `_traces` and `_agreed` have at most."""
@@ -134,6 +135,7 @@ def trace(
     known: str | None = None,
     unless: Callable[[], bool] = bool,
     of: tuple[Any, ...] = (),
+    differentiated: bool = False,
 ) -> Traced:
     """Trace a function twice, and refuse it if the traces differ.
 
@@ -144,12 +146,14 @@ def trace(
         known: A text that says all that the function computes; by default its `fingerprint`.
         unless: Returns, after the traces, whether `known` did not say all.
         of: Where `fun` is a closure of this package, the functions of users that it calls.
+        differentiated: Whether its derivatives will be computed.
 
     Returns:
         The traced function.
 
     Raises:
-        ValueError: if the two traces differ: it draws, or counts.
+        ValueError: if the two traces differ: it draws, or counts; or for what the compiler of the
+            platform refuses.
 
     Example:
         >>> one, other = (trace("fun", lambda x, a=a: a * x, 1.0) for a in np.eye(2))
@@ -162,6 +166,7 @@ def trace(
         return found
     source = _source_of_closure(fun, of, examples) if of else _source_of(fun)
     first = trace_once(fun, *examples)
+    check_accepted(name, first.equations.jaxpr, differentiated=differentiated)
     if not _agreed_before(source, first):
         check_same(name, first, trace_once(fun, *examples))
         _keep_agreed(source, first)
@@ -171,7 +176,12 @@ def trace(
 
 
 def trace_objective(
-    name: str, fun: Callable[[Any], Any], x: Any, at: Callable[[], Any] | None = None
+    name: str,
+    fun: Callable[[Any], Any],
+    x: Any,
+    at: Callable[[], Any] | None = None,
+    *,
+    differentiated: bool = True,
 ) -> Traced:
     """Trace an objective twice, and refuse it if its evaluations differ.
 
@@ -181,6 +191,7 @@ def trace_objective(
         x: Parameters, or what has their shapes and dtypes.
         at: Returns parameters at which to evaluate it where the traces do not tell whether it is
             deterministic, by default `x`.
+        differentiated: Whether its derivatives will be computed.
 
     Returns:
         The traced objective.
@@ -188,7 +199,8 @@ def trace_objective(
     Raises:
         TypeError: for something that cannot be called, or an output of another shape or dtype.
         ValueError: if the traces differ, or, where it calls back to the host, two evaluations.
-            Within a function that is traced itself, nothing is evaluated.
+            Within a function that is traced itself, nothing is evaluated. Or for what the
+            compiler of the platform refuses.
 
     Example:
         >>> trace_objective("fun", lambda x: x * np.random.default_rng().normal(), 1.0)
@@ -212,6 +224,7 @@ def trace_objective(
             raise  # the objective's own
         raise TypeError(f"{name} must return one real number (a floating scalar)") from error
     check_value(name, first.result())
+    check_accepted(name, first.equations.jaxpr, differentiated=differentiated)
     if not _agreed_before(source, first):
         second = trace_once(fun, *examples)
         _check_evaluations(name, fun, first, second, (lambda: x) if at is None else at)

@@ -1,8 +1,9 @@
 """The loop of a batch as it is compiled: for which shapes, what it needs of memory, its call."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +74,21 @@ def check_that_it_fits(
     )
 
 
+@contextlib.contextmanager
+def _named_by_lanes(lanes: int, device: jax.Device) -> Iterator[None]:
+    """Raise MemoryError in place of what a compiler says that plans the device's memory itself."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = str(error).partition("\n")[0]
+        raise MemoryError(
+            f"lanes={lanes} need more memory than {device} has; fewer lanes may fit. Its compiler "
+            f"says: {said}"
+        ) from error
+
+
 class CompiledLoop:
     """The loop of a program.
 
@@ -131,12 +147,16 @@ class CompiledLoop:
         return _on(device, (idle_shapes(self.program, self._start), queue))
 
     def needs(self, device: jax.Device) -> Needs:
-        """What the loop needs on a device. It is compiled for this, and not again when called."""
+        """What the loop needs on a device. It is compiled for this, and not again when called.
+
+        Raises:
+            MemoryError: where the compiler refuses what the device has no memory for, as a TPU's.
+        """
         leaves, structure = self._signature(device)
         name = (self._compiled, structure, leaves)
         if (known := _known.get(name)) is not None:
             return known
-        with self._traced_for(device):
+        with self._traced_for(device), _named_by_lanes(self.program.lanes, device):
             found = _needs(self._compiled, structure, leaves)
         _known[name] = found
         if len(_known) > _KEPT:

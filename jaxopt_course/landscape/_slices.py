@@ -191,7 +191,7 @@ def line(
     steps = _steps("steps", steps, start, 0 if between else -1, _POINTS_OF_LINE)
     check_count(batch_size=batch_size, optional=True)
     start, other = jax.tree.map(jnp.asarray, (start, other))
-    traced = trace_objective("fun", fun, start)
+    traced = trace_objective("fun", fun, start, differentiated=False)
     at_once = _at_once(traced, steps.size, batch_size)
     return Line(steps, _along(traced, start, other, steps, between=between, at_once=at_once))
 
@@ -239,7 +239,7 @@ def plane(
     columns = _steps("columns", columns, center, -1, _POINTS_OF_PLANE)
     check_count(batch_size=batch_size, optional=True)
     center, first, second = jax.tree.map(jnp.asarray, (center, first, second))
-    traced = trace_objective("fun", fun, center)
+    traced = trace_objective("fun", fun, center, differentiated=False)
     at_once = _at_once(traced, rows.size * columns.size, batch_size)
     return Plane(rows, columns, _on(traced, center, first, second, rows, columns, at_once=at_once))
 

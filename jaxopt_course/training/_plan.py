@@ -191,7 +191,8 @@ def trace_program(
         augment = trace("augment", plan.augment, key, inputs)
         inputs = augment.result()
     batch = (inputs, labels)
-    forward = traced("build, loss or metrics", batch_loss, params, state, batch)
+    what = "build, loss or metrics"
+    forward = traced(what, batch_loss, params, state, batch, differentiated=True)
     value, _ = forward.result()
     return TrainingProgram(
         forward=forward,

@@ -1,0 +1,77 @@
+"""What compilers for accelerators refuse, said while a function is traced and in its terms.
+
+The compilers for TPUs and GPUs have no program for some of what JAX can trace: the decompositions
+of matrices that need not be symmetric, on a TPU integers of 64 bits in products of matrices, and in
+float64, which it emulates, the maximum in a window once it is differentiated. They say so by the
+name of an instruction, after the whole program was traced. What is listed here was compiled for a
+TPU v5e and an H100 without a device; `docs/accelerators.md` says what else was tried and is taken.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jax.extend.core import jaxprs_in_params
+
+from jaxopt_course._equations import is_by_platform
+from jaxopt_course._platforms import target
+
+_GENERAL = {
+    "eig": "eigenvalues of a matrix that need not be symmetric (jnp.linalg.eig)",
+    "schur": "the Schur form of a matrix (jax.scipy.linalg.schur, sqrtm, funm)",
+    "hessenberg": "the Hessenberg form of a matrix (jax.scipy.linalg.hessenberg)",
+}
+_LACKED_BY_GPUS = {"schur", "hessenberg"}
+_WINDOWS = {"reduce_window_max", "reduce_window_min"}
+_WINDOWED = (
+    "the derivative of a maximum in windows of float64 (reduce_window, flax's max_pool)",
+    "take float32, or the maximum along axes into which a reshape cuts the windows",
+)
+
+
+def check_accepted(name: str, jaxpr: Any, *, differentiated: bool) -> None:
+    """Raise ValueError if the compiler of the platform traced for is known to refuse a function.
+
+    Args:
+        name: What the caller calls the function.
+        jaxpr: Its equations.
+        differentiated: Whether its derivatives are compiled, too.
+
+    Raises:
+        ValueError: With what is refused, and what to do instead. Never for a CPU.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxopt_course._platforms import traced_for
+        >>> jaxpr = jax.make_jaxpr(jnp.linalg.eigvals)(jnp.eye(2)).jaxpr
+        >>> with traced_for("tpu"):
+        ...     check_accepted("fun", jaxpr, differentiated=False)
+        Traceback (most recent call last):
+        ...
+        ValueError: fun computes eigenvalues of a matrix that need not be symmetric ...
+    """
+    platform = target()
+    if platform == "cpu":
+        return
+    for what, instead in _refused(jaxpr, platform == "tpu", differentiated):
+        raise ValueError(
+            f"{name} computes {what}, for which there is no compiler on {platform}: {instead}, or "
+            'trace it for a CPU, jax.default_device(jax.devices("cpu")[0])'
+        )
+
+
+def _refused(jaxpr: Any, is_tpu: bool, differentiated: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is refused in a jaxpr, and what to do instead."""
+    for equation in jaxpr.eqns:
+        if is_by_platform(equation):  # Whoever wrote it has another way for each.
+            continue
+        primitive = equation.primitive.name
+        dtypes = {str(atom.aval.dtype) for atom in equation.invars if hasattr(atom.aval, "dtype")}
+        if primitive in (_GENERAL if is_tpu else _LACKED_BY_GPUS):
+            yield _GENERAL[primitive], "take eigh of a symmetric matrix, or compute it beforehand"
+        elif is_tpu and primitive == "dot_general" and dtypes & {"int64", "uint64"}:
+            yield "a product of matrices of 64-bit integers", "take int32, or float32"
+        elif is_tpu and primitive in _WINDOWS and "float64" in dtypes and differentiated:
+            yield _WINDOWED
+        for inner in jaxprs_in_params(equation.params):
+            yield from _refused(inner, is_tpu, differentiated)
