@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from jaxopt_course import _loops
+from jaxopt_course._checks import is_key
 from jaxopt_course._equations import largest_array
-from jaxopt_course._platforms import is_for_cpu
+from jaxopt_course._platforms import is_for_cpu, target
 
 _FEW_IN = 16
 """On an accelerator, if at most one member in so many asks, these are gathered."""
@@ -123,6 +125,19 @@ def lane_axis(tree: Any, *, batched: bool = True) -> int:
     return -1 if all(np.ndim(leaf) <= most for leaf in jax.tree.leaves(tree)) else 0
 
 
+def side_by_side(leaf: jax.Array, axis: int) -> jax.Array:
+    """Ask that numbers along an axis, the first or last, lie side by side in a TPU's memory.
+
+    Else it keeps the layout of a gather through all that is computed of it, and copies what does
+    not go with it. What has 64 bits is emulated there, and takes no such wish; nor do keys.
+    """
+    if target() != "tpu" or is_key(leaf) or leaf.dtype.itemsize > 4:
+        return leaf
+    order = list(range(leaf.ndim))
+    order.append(order.pop(axis))
+    return with_layout_constraint(leaf, Layout(tuple(order)))
+
+
 def _map_blocks(
     fun: Callable[..., Any],
     condition: jax.Array,
@@ -155,12 +170,13 @@ def _map_blocks(
     mapped = jax.vmap(fun, in_axes=(axis, *in_axes), out_axes=axis)
 
     def take(tree, axes, members):
-        return jax.tree.map(
-            lambda axis, leaf: leaf if axis is None else jnp.take(leaf, members, axis, mode="clip"),
-            axes,
-            tree,
-            is_leaf=lambda axis: axis is None,
-        )
+        def rows(axis, leaf):
+            if axis is None:
+                return leaf
+            taken = jnp.take(leaf, members, axis, mode="clip")
+            return side_by_side(taken, axis) if axis == -1 else taken
+
+        return jax.tree.map(rows, axes, tree, is_leaf=lambda axis: axis is None)
 
     # A block of members is gathered, mapped and put back. Places of the last block beyond the last
     # member that asks are read from anywhere, and their results dropped.
@@ -200,7 +216,13 @@ def _map_at_once(
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(condition.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-        return jax.tree.map(choose, jax.vmap(fun, in_axes=(0, *in_axes))(old, *operands), old)
+        def placed(leaf: jax.Array, is_batched: bool) -> jax.Array:
+            dear = is_batched and leaf.ndim == 2 and not cheap
+            return side_by_side(leaf, 0) if dear else leaf
+
+        before = jax.tree.map(lambda leaf: placed(leaf, True), old)
+        given = [jax.tree.map(placed, one, bs) for one, bs in zip(operands, batched, strict=True)]
+        return jax.tree.map(choose, jax.vmap(fun, in_axes=(0, *in_axes))(before, *given), old)
 
     def gathered(block: int, *, once: bool) -> Any:
         return _map_blocks(fun, condition, old, operands, batched, block=block, once=once)

@@ -141,3 +141,19 @@ def test_counting_is_the_same_on_an_accelerator(size):
     flags = jnp.asarray(np.random.default_rng(size).random(size) < 0.3)
     with traced_for("gpu"):
         np.testing.assert_array_equal(_count_up_to(flags), np.cumsum(flags))
+
+
+def test_a_tpu_is_asked_for_lanes_side_by_side_where_work_is_dear_and_not_emulated(x64):
+    del x64
+
+    def wishes(platform, dtype, members=512, **options):
+        old = jax.ShapeDtypeStruct((members, 5), dtype)
+        asks = jax.ShapeDtypeStruct((members,), bool)
+        guarded = jax.jit(jax.vmap(update_where(lambda old: jnp.sin(old), block=8, **options)))
+        with traced_for(platform):
+            return guarded.lower(asks, old).as_text().count("LayoutConstraint")
+
+    assert wishes("tpu", jnp.float32) == 2  # Of those that ask, gathered, or of all.
+    assert wishes("tpu", jnp.float32, members=8) == 1
+    assert wishes("tpu", jnp.float32, cheap=True) == wishes("tpu", jnp.float64) == 0
+    assert wishes("gpu", jnp.float32) == wishes("cpu", jnp.float32) == 0
