@@ -1,8 +1,9 @@
 """What compilers for accelerators refuse, said while a function is traced and in its terms.
 
 The compilers for TPUs and GPUs have no program for some of what JAX can trace: the decompositions
-of matrices that need not be symmetric, on a TPU integers of 64 bits in products of matrices, and in
-float64, which it emulates, the maximum in a window once it is differentiated. They say so by the
+of matrices that need not be symmetric, on a TPU integers of 64 bits in products of matrices and the
+algorithms of other devices for these, and in float64, which it emulates, the maximum in a window
+once it is differentiated. They say so by the
 name of an instruction, after the whole program was traced. What is listed here was compiled for a
 TPU v5e and an H100 without a device; `docs/accelerators.md` says what else was tried and is taken.
 """
@@ -21,6 +22,9 @@ _GENERAL = {
     "hessenberg": "the Hessenberg form of a matrix (jax.scipy.linalg.hessenberg)",
 }
 _LACKED_BY_GPUS = {"schur", "hessenberg"}
+_ALGORITHMS = {
+    *("F32_F32_F32", "F64_F64_F64", "BF16_BF16_F32_X9", "TF32_TF32_F32", "TF32_TF32_F32_X3"),
+}
 _WINDOWS = {"reduce_window_max", "reduce_window_min"}
 _WINDOWED = (
     "the derivative of a maximum in windows of float64 (reduce_window, flax's max_pool)",
@@ -71,7 +75,15 @@ def _refused(jaxpr: Any, is_tpu: bool, differentiated: bool) -> Iterator[tuple[s
             yield _GENERAL[primitive], "take eigh of a symmetric matrix, or compute it beforehand"
         elif is_tpu and primitive == "dot_general" and dtypes & {"int64", "uint64"}:
             yield "a product of matrices of 64-bit integers", "take int32, or float32"
+        elif is_tpu and primitive == "dot_general" and (asked := _algorithm(equation)) is not None:
+            yield f"a product of matrices by {asked}", "take a precision, such as highest"
         elif is_tpu and primitive in _WINDOWS and "float64" in dtypes and differentiated:
             yield _WINDOWED
         for inner in jaxprs_in_params(equation.params):
             yield from _refused(inner, is_tpu, differentiated)
+
+
+def _algorithm(equation: Any) -> str | None:
+    """The algorithm that a product of matrices asks for, if a TPU lacks it."""
+    name = getattr(equation.params["precision"], "name", None)
+    return name if name in _ALGORITHMS else None

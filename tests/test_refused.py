@@ -89,6 +89,22 @@ def test_products_of_long_integers_are_refused_for_a_tpu(x64):
         saddle.classify(of_counts, X)
 
 
+def test_an_algorithm_of_other_devices_is_refused_for_a_tpu_and_a_precision_is_not():
+    def product(x, precision):
+        with jax.default_matmul_precision(precision):
+            return jnp.sum(x.reshape(4, 4) @ x.reshape(4, 4))
+
+    for platform, precision in (
+        ("tpu", "BF16_BF16_F32_X3"),
+        ("tpu", "highest"),
+        ("gpu", "TF32_TF32_F32"),
+    ):
+        with traced_for(platform):
+            shapes(CALLS["line"], lambda x, precision=precision: product(x, precision))
+    with traced_for("tpu"), pytest.raises(ValueError, match=r"by TF32_TF32_F32, .* take a prec"):
+        CALLS["line"](lambda x: product(x, "TF32_TF32_F32"))
+
+
 def test_a_loss_is_refused_before_it_is_trained():
     data = (jnp.zeros((8, 16)), jnp.zeros(8, jnp.int32))
 
