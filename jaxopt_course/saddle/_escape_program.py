@@ -259,11 +259,20 @@ class EscapeProgram:
 
     def step(self, state: Standing, reason: jax.Array) -> tuple[Standing, jax.Array]:
         """Take a step in every lane that runs."""
-        params, rule_state = self.over_lanes(self._move)(
-            state.key, state.params, state.state, state.value, state.grads, reason
+        running, grads = reason == RUNNING, state.grads
+        if self.rule.update.has_branches():
+            # A lane whose run has ended computes along. With an infinite gradient it never asks for
+            # what a rule does at small ones (noise, an eigenvector), which would cost every lane.
+            grads = self._where(running, grads, jax.tree.map(lambda _: jnp.inf, grads))
+        moved, rule_state = self.over_lanes(self._move)(
+            state.key, state.params, state.state, state.value, grads
         )
+        params = self._where(running, moved, state.params)
+        if self.rule.judged is not None:
+            # `row` takes the point to be judged from the state: it must be that of the run's end.
+            rule_state = self._where(running, rule_state, state.state)
         value, grads, gradient_norm = self._evaluate(params)
-        steps = state.steps + (reason == RUNNING)
+        steps = state.steps + running
         asked = None if state.value is None else value
         moved = Standing(state.key, params, rule_state, asked, grads, gradient_norm, steps)
         return moved, self._judge(params, value, gradient_norm, steps, reason)
@@ -305,29 +314,24 @@ class EscapeProgram:
     def _judge(self, *arguments: Any) -> jax.Array:
         return self.over_lanes(self._judge_one)(*arguments)
 
+    def _where(self, condition: jax.Array, new: Any, old: Any) -> Any:
+        """Choose by lane. Under `vmap` a choice has the lanes in front, and data would move."""
+
+        def choose(new: jax.Array, old: Any) -> jax.Array:
+            shape = [1] * new.ndim
+            shape[self.axis] = -1
+            return jnp.where(condition.reshape(shape), new, old)
+
+        return jax.tree.map(choose, new, old)
+
     def _move(
-        self,
-        key: Any,
-        params: Any,
-        state: Any,
-        value: jax.Array | None,
-        grads: Any,
-        reason: jax.Array,
+        self, key: Any, params: Any, state: Any, value: jax.Array | None, grads: Any
     ) -> tuple[Any, optax.OptState]:
-        """Take one run's step, or none if it has ended."""
-        running = reason == RUNNING
-        if self.rule.update.has_branches():
-            # A lane whose run has ended computes along. With an infinite gradient it never asks for
-            # what a rule does at small ones (noise, an eigenvector), which would cost every lane.
-            grads = jax.tree.map(lambda grad: jnp.where(running, grad, jnp.inf), grads)
+        """Take one run's step."""
         if value is None:  # The rule does not look at it.
             value = jnp.full((), jnp.nan, self.fun.result().dtype)
         updates, new = self.rule.update(key, grads, state, params, value)
-        moved = optax.apply_updates(params, updates)
-        if self.rule.judged is not None:
-            # `row` takes the point to be judged from the state: it must be that of the run's end.
-            new = jax.tree.map(partial(jnp.where, running), new, state)
-        return jax.tree.map(partial(jnp.where, running), moved, params), new
+        return optax.apply_updates(params, updates), new
 
     def _judge_one(
         self,

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,3 +59,32 @@ def test_numbers_about_a_whole_tree_are_real_and_at_least_float32(x64):
     assert _leaves.widest_dtype([jnp.ones(1, jnp.bfloat16)]) == jnp.float32
     assert _leaves.widest_dtype([jnp.ones(1, jnp.complex64)]) == jnp.float32
     assert _leaves.widest_dtype([jnp.ones(1, jnp.bfloat16), jnp.ones(1)]) == jnp.float64
+
+
+def test_a_sum_of_few_squares_has_the_same_bits_among_any_number_of_members(x64):
+    rng = np.random.default_rng(0)
+    leaves = {"a": rng.normal(size=(10, 200)), "b": rng.normal(size=(2, 3, 200)) * 1j}
+    tree = {"a": jnp.asarray(leaves["a"], jnp.float32), "b": jnp.asarray(leaves["b"])}
+    total = jax.jit(jax.vmap(_leaves.sum_of_squares, in_axes=-1))
+    every = total(tree)
+    assert every.dtype == jnp.float64
+    squares = sum((np.abs(leaf) ** 2).reshape(-1, 200).sum(0) for leaf in leaves.values())
+    np.testing.assert_allclose(every, squares, rtol=1e-6)
+    few = total(jax.tree.map(lambda leaf: leaf[..., :3], tree))
+    one = _leaves.sum_of_squares(jax.tree.map(lambda leaf: leaf[..., 5], tree))
+    np.testing.assert_array_equal(few, every[:3])
+    np.testing.assert_array_equal(one, every[5])
+
+
+def test_few_squares_are_summed_in_order_on_a_cpu_and_by_a_reduction_elsewhere():
+    def text(size, platform):
+        traced = jax.jit(_leaves.sum_of_squares).trace(jnp.ones(size))
+        return traced.lower(lowering_platforms=(platform,)).as_text()
+
+    # In float32 a large square swallows the smaller ones behind it, not those before.
+    entries = jnp.array([1.0, *[1e-4] * 15])
+    ahead, behind = _leaves.sum_of_squares(entries[::-1]), _leaves.sum_of_squares(entries)
+    assert behind == 1 < ahead
+    assert "stablehlo.reduce" not in text(16, "cpu")
+    for size, platform in ((17, "cpu"), (16, "tpu"), (16, "cuda")):
+        assert "stablehlo.reduce" in text(size, platform)
