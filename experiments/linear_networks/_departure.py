@@ -64,7 +64,6 @@ def _times(problem: problems.Problem, starts: Any, longest: float) -> np.ndarray
         starts,
         max_steps=round(longest / LEARNING_RATE),
         target_value=(origin + minimum) / 2,
-        lanes=64,
     )
     left = np.asarray(runs.reason) == saddle.Stop.TARGET_VALUE
     return np.where(left, np.asarray(runs.steps) * LEARNING_RATE, np.inf)

@@ -77,7 +77,6 @@ def descend(problem: problems.Problem, starts: Any, steps: int) -> saddle.Escape
         starts,
         max_steps=steps,
         target_value=(1 + VALUE_TOLERANCE) * problem.minimum_value,
-        lanes=512,
     )
 
 

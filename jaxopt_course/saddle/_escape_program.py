@@ -46,6 +46,8 @@ Optimizer = optax.GradientTransformation | Callable[[jax.Array], optax.GradientT
 _EIGENVALUE_BLOCK = 16
 _FEW = 16
 """So many parameters leave a step's fixed cost noticeable with 512 lanes."""
+_NUMBERS = 40_000
+"""So many numbers, matrices' of all lanes together, hide a step's fixed cost on a CPU."""
 _QUICK_BYTES = 2**23
 """Bytes of the largest array in a step that takes microseconds."""
 _COPIES = 8
@@ -115,13 +117,16 @@ def default_lanes(runs: int, params: Any, device: jax.Device) -> int:
     A step on a CPU has a fixed cost of some ten microseconds and is cheapest per run at about 4,000
     lanes of ten numbers or 500 of a hundred; with more, the lanes outgrow the cache. Half as many
     lanes as runs leave work for a second device; runs whose parameters hold matrices have work
-    enough within themselves. An accelerator wants all of them at once, as long as the lanes lie in
+    enough within themselves if these are large: 128 lanes of two by two, 8 of fifty by fifty. An
+    accelerator wants all of them at once, as long as the lanes lie in
     the memory next to its arithmetic; beyond that a step takes as long as its arrays take to pass.
     """
     vectors, leaves = lane_axis(params, batched=False) == -1, jax.tree.leaves(params)
+    numbers = sum(math.prod(leaf.shape) for leaf in leaves)
     if device.platform == "cpu":
-        few = sum(math.prod(leaf.shape) for leaf in leaves) <= _FEW
-        least, most = (8, 2048 if few else 512) if vectors else (1, 8)
+        hiding = 2 ** (_NUMBERS // max(numbers, 1)).bit_length() // 2
+        of_vectors, of_matrices = 2048 if numbers <= _FEW else 512, min(max(hiding, 8), 128)
+        least, most = (8, of_vectors) if vectors else (1, of_matrices)
         wanted = runs // 2
     else:
         one = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)

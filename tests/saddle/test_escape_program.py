@@ -113,6 +113,19 @@ def test_an_accelerator_takes_as_many_lanes_as_lie_in_its_cache():
     assert lanes(1000, 10_000, 1000) == 1
 
 
+def test_a_cpu_takes_the_more_lanes_of_matrices_the_smaller_these_are():
+    def lanes(runs, *sizes):
+        params = [jax.ShapeDtypeStruct(size, jnp.float32) for size in sizes]
+        return default_lanes(runs, params, SimpleNamespace(platform="cpu"))
+
+    assert lanes(1000, (2, 2), (2, 2)) == lanes(1000, (10, 10)) == 128
+    assert lanes(1000, (20, 20), (20, 20), (20, 20)) == 32
+    assert lanes(1000, (50, 50), (50, 50)) == lanes(1000, (784, 256), (256, 10)) == 8
+    assert lanes(64, (2, 2)) == 32
+    assert lanes(1, (2, 2)) == 1
+    assert lanes(10_000, (10,)) == 2048
+
+
 @pytest.mark.parametrize("runs", [1, 11, 16])
 @pytest.mark.parametrize("optimizer", [perturbed, transforms.adam(0.05)], ids=["noise", "adam"])
 def test_runs_that_all_have_a_lane_have_the_bits_of_runs_that_wait_for_one(optimizer, runs):
