@@ -10,18 +10,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_course._engine._loop import Crowd, Ended, Queue, idle_lanes
+from jaxopt_course._engine._loop import (
+    Crowd,
+    Ended,
+    Queue,
+    idle_lanes,
+    idle_shapes,
+    keyed,
+    no_rows,
+)
+from jaxopt_course._tracing import row_of
 from jaxopt_course.saddle._escape_program import Limits, Start, key_for, trace_program
 
 
 @partial(jax.jit, static_argnames="chunk", donate_argnums=1)
 def _advance(program, lanes, queue, *, chunk):
     crowd = Crowd(program, queue)
-    lanes = jax.lax.fori_loop(0, chunk, lambda _, lanes: crowd.step(lanes), lanes)
-    rows = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(crowd.rows, lanes)
+    state, reason = jax.lax.fori_loop(
+        0, chunk, lambda _, standing: program.step(*standing), (lanes.state, lanes.reason)
     )
-    ended = Ended(rows, jnp.int32(0), jnp.int32(0))
+    lanes = lanes._replace(state=state, reason=reason)
+    ended = Ended(no_rows(program, program.lanes, lanes), jnp.int32(0), jnp.int32(0))
     lanes, head, ended = crowd.exchange(lanes, queue.head, ended)
     return lanes, head, ended
 
@@ -39,7 +48,8 @@ def escape(fun, rule, starts, keys, *, max_steps, target_value, lanes, chunk):
         lanes=lanes,
     )
     runs = keys.shape[0]
-    standing = jax.device_put(idle_lanes(program, Start(starts[0], keys[0])))
+    shapes = idle_shapes(program, jax.tree.map(row_of, Start(starts, keys)))
+    standing = jax.device_put(keyed(idle_lanes(shapes), shapes))
     queue = Queue(Start(starts, keys), jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     steps, done, calls = np.zeros(runs, int), 0, 0
     while done < runs:

@@ -157,10 +157,10 @@ def test_a_cpu_takes_all_of_it():
 
 
 def test_a_program_for_which_its_compiler_finds_no_memory_is_named_by_its_lanes(monkeypatch):
-    def compiles(compiled, structure, leaves):
+    def compiles(*lowered):
         raise jax.errors.JaxRuntimeError(said)
 
-    monkeypatch.setattr(_compiled, "_needs", compiles)
+    monkeypatch.setattr(_compiled, "_compile", compiles)
     monkeypatch.setattr(_compiled, "_known", {})
     said = "RESOURCE_EXHAUSTED: E1000: Ran out of memory on HBM (40.00G).\nHLO module: jit."
     with pytest.raises(MemoryError, match=r"lanes=3 need more .* has; fewer .* \(40.00G\)\.$"):

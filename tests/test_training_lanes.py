@@ -115,6 +115,7 @@ def test_more_epochs_than_a_history_holds_at_first_continue_it(tmp_path):
 
 def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**20)
+    monkeypatch.setattr(memory, "_NEGLIGIBLE", 2**20)
     with pytest.raises(MemoryError, match=r"lanes=256 need .* GiB on .* free; lanes=\d+ would fit"):
         spirals_batch.fit(lanes=256)
 

@@ -14,12 +14,13 @@ The runs of a batch end at very different times, a batch takes hours, and machin
     source   Where starts come from, by the numbers of the runs.
     share    The runs that one process of several works on.
 
-A fixed number of lanes step together in a compiled loop and are refilled as their runs end; what
-has ended is handed over as it comes; and lanes, queue and rows can be saved and taken up again at
-any moment. A run's bits depend on its start and the number of lanes, and on nothing else. One part
-a file:
+A fixed number of lanes step together in a compiled loop. Where runs wait for a lane, lanes are
+refilled as their runs end; where all have one, a block of runs begins and ends together. What has
+ended is handed over as it comes; and lanes, queue and rows can be saved and taken up again at any
+moment, in either way. A run's bits depend on its start and the number of lanes, and on nothing
+else. One part a file:
 
-    loop         programs, queues, lanes, and the compiled loop: step, retire, refill
+    loop         programs, queues, lanes, and the compiled loop, in blocks or refilled
     recording    a program that records another
     compiled     for which shapes the loop is compiled, what it needs of memory
     crews        what drives it: a thread a device, interruption, reports

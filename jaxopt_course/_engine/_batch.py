@@ -7,6 +7,7 @@ its own devices, files and checkpoints; they meet once, at the end, to exchange 
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +28,20 @@ from jaxopt_course._checks import (
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._checkpoints import RunCheckpoints, stored_parts
 from jaxopt_course._engine._crews import Engine, Rows, concatenate
-from jaxopt_course._engine._loop import Program, Queue, advance, idle_lanes, together
+from jaxopt_course._engine._loop import (
+    Program,
+    Queue,
+    advance,
+    idle_lanes,
+    idle_shapes,
+    key_layout,
+    keyed,
+    padded,
+    together,
+)
 from jaxopt_course._engine._meshes import check_off_the_mesh
 from jaxopt_course._engine._processes import wait_for_all
-from jaxopt_course._equations import digest_of
+from jaxopt_course._equations import digest_of, on_host
 from jaxopt_course._tracing import row_of, settings
 
 _FORMAT = 3
@@ -42,30 +53,40 @@ _WORTH_KEEPING = 1.0
 
 
 class Batch:
-    """Starts in memory, from which an engine takes."""
+    """Starts in memory, from which an engine takes.
+
+    Attributes:
+        start: The shapes of one.
+        runs: How many there are.
+    """
 
     def __init__(self, starts: Any) -> None:
-        """Copy them to the host; keys are held as their data, and made keys again by `take`."""
-        leaves, self._structure = jax.tree.flatten(starts)
-        self._generators = [jax.random.key_impl(leaf) if is_key(leaf) else None for leaf in leaves]
-        self._leaves = [
-            np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in leaves
-        ]
-        self.runs = self._leaves[0].shape[0]
+        """Copy them to the host, keys as their data."""
+        self.start = jax.tree.map(row_of, starts)
+        self._starts = jax.tree.map(on_host, starts)
+        self.runs = jax.tree.leaves(self._starts)[0].shape[0]
 
     def take(self, first: int, size: int) -> Any:
         """The `size` starts from number `first` on; copies of the last one fill them up."""
-        numbers = np.minimum(np.arange(first, first + size), self.runs - 1)
 
-        def of(leaf: np.ndarray, generator: Any) -> Any:
-            taken = leaf[numbers]
-            return taken if generator is None else jax.random.wrap_key_data(taken, impl=generator)
+        def of(leaf: np.ndarray) -> np.ndarray:
+            taken = leaf[first : first + size]
+            if len(taken) == size:
+                return taken
+            whole = np.empty((size, *leaf.shape[1:]), leaf.dtype)
+            whole[: len(taken)], whole[len(taken) :] = taken, leaf[-1]
+            return whole
 
-        return jax.tree.unflatten(self._structure, map(of, self._leaves, self._generators))
+        return jax.tree.map(of, self._starts)
 
     def digest(self) -> str:
         """A digest of these starts, by which a checkpoint knows them."""
-        return digest_of((self._leaves, str(self._structure), str(self._generators)))
+        leaves, structure = jax.tree.flatten(self._starts)
+        generators = [
+            key_layout(leaf.dtype)[1] if is_key(leaf) else None
+            for leaf in jax.tree.leaves(self.start)
+        ]
+        return digest_of((leaves, str(structure), str(generators)))
 
 
 def circumstances(device: jax.Device) -> dict[str, Any]:
@@ -176,7 +197,7 @@ def run(
     source = Batch(starts)
     engine = Engine(
         program,
-        source.take,
+        source,
         share(source.runs, jax.process_index()),
         devices,
         at_leisure=checkpoint is None and callback is None,
@@ -268,16 +289,24 @@ def gather(rows: Rows, runs: int) -> Rows:
 @jax.jit
 def _run_inline(program: Program, starts: Any) -> Rows:
     """Run a batch within the program that a surrounding transformation traces, in one loop."""
-    runs = jax.tree.leaves(starts)[0].shape[0]
-    if 0 < runs <= program.lanes:
+    runs, lanes = jax.tree.leaves(starts)[0].shape[0], program.lanes
+    if 0 < runs <= lanes:
         return together(program, starts)
-    start = jax.tree.map(row_of, starts)
+    if program.in_blocks and runs:
+        blocks = -(-runs // lanes)
+        starts = jax.tree.map(
+            lambda leaf: padded(leaf, blocks * lanes).reshape(blocks, lanes, *leaf.shape[1:]),
+            starts,
+        )
+        rows = jax.lax.map(partial(together, program), starts)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:runs], rows)
+    shapes = idle_shapes(program, jax.tree.map(row_of, starts))
     queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(
         program,
-        idle_lanes(program, start),
+        keyed(idle_lanes(shapes), shapes),
         queue,
-        room=runs + program.lanes,
+        room=runs + lanes,
         budget=jnp.int32(2**31 - 1),
         more=jnp.bool_(False),
     )

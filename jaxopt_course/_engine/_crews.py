@@ -22,20 +22,42 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from jaxopt_course._engine._compiled import CompiledLoop, check_that_it_fits
-from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue
+from jaxopt_course._engine._loop import Ended, Lanes, Program, Queue, bare
 from jaxopt_course._reading import Reading, how_many, readable
 
-Source = Callable[[int, int], Any]
-"""From the number of the first run and how many to starts, the runs being the first axis. Behind
-the last run there may be any that are valid."""
 Rows = dict[str, Any]
 Observe = Callable[[Lanes, Rows], Any]
+
+
+class Source(Protocol):
+    """Where starts come from."""
+
+    @property
+    def start(self) -> Any:
+        """The shapes of one."""
+        ...
+
+    @property
+    def take(self) -> Callable[[int, int], Any]:
+        """From the number of the first run and how many to starts, the runs being the first axis.
+
+        Behind the last run there may be any that are valid. Keys may be given as their data.
+        """
+        ...
+
+
+class Drawn(NamedTuple):
+    """A source whose starts a function returns."""
+
+    start: Any
+    take: Callable[[int, int], Any]
+
 
 _SECONDS_A_CALL = 0.25
 _STEPS_ALONE = 64
@@ -187,7 +209,8 @@ class Engine:
         self.rows: list[Rows] = []
         self._program, self._source, self._devices = program, source, devices
         self._at_work = len(devices)
-        self._loop = CompiledLoop(program, source(runs.start, 1), long_steps=long_steps)
+        self._long_steps = long_steps
+        self._loop = self._loop_of(1 if one_first else len(devices))
         self._at_leisure = at_leisure
         self._first_budget = 1024 if at_leisure else 16
         if long_steps or observe is not None:
@@ -331,6 +354,17 @@ class Engine:
         while not enough() and (crew := self._next_crew(resting, device)) is not None:
             self._employ(crew, device, enough)
 
+    def _loop_of(self, devices: int) -> CompiledLoop:
+        """The loop with which so many devices begin.
+
+        Where all runs have a lane, they work in blocks. Where runs wait for one, if only until
+        other devices join, lanes are refilled.
+        """
+        program = self._program
+        in_blocks = program.in_blocks or len(self.runs) <= devices * program.lanes
+        start, long_steps = self._source.start, self._long_steps
+        return CompiledLoop(program, start, in_blocks=in_blocks, long_steps=long_steps)
+
     def _is_alone(self) -> bool:
         """Whether there is but one device at work, or it is not yet time for others to join it."""
         if self._at_work == 1:
@@ -345,8 +379,10 @@ class Engine:
         """Return as many devices as there is work for."""
         blocks = -(-(len(self.runs) - self.ended) // self._program.lanes)
         devices = self._devices[: max(blocks, 1)]
-        alone = len(devices) > 1 and self._loop.needs(devices[0]).every_core
-        return devices[:1] if alone else devices
+        if len(devices) > 1 and self._loop.asks_every_core(devices[0]):
+            self._loop = self._loop_of(1)
+            return devices[:1]
+        return devices
 
     def _next_crew(self, resting: list[Crew], device: jax.Device) -> Crew | None:
         """Return a crew with work, a new one if there are runs for it, or None."""
@@ -362,8 +398,10 @@ class Engine:
 
     def _employ(self, crew: Crew, device: jax.Device, enough: Callable[[], bool]) -> None:
         """Let a crew work until it has nothing to do or has to stop."""
-        lanes = self._loop.idle_lanes() if crew.lanes is None else crew.lanes
-        crew.lanes, program = jax.device_put((lanes, self._program), device)
+        program = brought(self._program, device)
+        if crew.lanes is None:
+            crew.lanes = self._loop.idle_lanes()
+        crew.lanes = brought(crew.lanes, device)
         budget, queue = self._first_budget, None
         while True:
             if dealt := self._deal_to(crew):
@@ -376,20 +414,21 @@ class Engine:
                 return
             if queue is None:
                 queue = self._queue(crew.waiting, device)
-            started, before = time.monotonic(), int(queue.head)
+            started, before = time.monotonic(), queue.head
             more = self.next < self.runs.stop
             crew.lanes, head, ended = self._loop(
-                program, crew.lanes, queue, budget=budget, more=more
+                program, crew.lanes, queue, device=device, budget=budget, more=more
             )
             self._is_compiled = True
-            queue = queue._replace(head=head)
-            begun, rows = int(head) - before, self._keep(ended)
+            rows, steps = self._keep(ended)
+            queue = queue._replace(head=np.asarray(head))
+            begun = int(queue.head - before)
             crew.waiting = crew.waiting[begun:]
             crew.under_way += begun - len(rows["run"])
             if self._observe is not None:
-                if int(ended.steps):
+                if steps:
                     self._reports.hand_in(self._observe(crew.lanes, rows))
-            elif int(ended.steps) >= budget:
+            elif steps >= budget:
                 # The time is that of the steps alone: `needs` has compiled the loop before.
                 rate = budget / max(time.monotonic() - started, 1e-9)
                 budget = int(np.clip(rate * _SECONDS_A_CALL, 1, min(16 * budget, _MOST_STEPS)))
@@ -418,19 +457,26 @@ class Engine:
 
     def _queue(self, waiting: range, device: jax.Device) -> Queue:
         """The queue of these runs, on a device."""
-        starts = self._source(waiting.start, self._loop.size)
-        numbers = (np.int32(waiting.start), np.int32(0), np.int32(len(waiting)))
-        return Queue(*jax.device_put((starts, *numbers), device))
+        starts = bare(self._source.take(waiting.start, self._loop.size))
+        first, head, size = np.int32(waiting.start), np.int32(0), np.int32(len(waiting))
+        return Queue(brought(starts, device), first, head, size)
 
-    def _keep(self, ended: Ended) -> Rows:
-        """Bring the rows of ended runs to the host, count them in, and return them."""
-        count = int(ended.count)
+    def _keep(self, ended: Ended) -> tuple[Rows, int]:
+        """Bring the rows of ended runs to the host and count them in.
+
+        Returns:
+            The rows, and how many steps the lanes have taken.
+        """
+        # NumPy makes a number of an array in a fraction of the time that JAX takes.
+        count, steps = int(np.asarray(ended.count)), int(np.asarray(ended.steps))
+        filled = np.asarray(ended.rows["run"]) >= 0
 
         def copy(leaf: jax.Array) -> np.ndarray:
             if not count:  # Often so, and then nothing is copied from the device.
                 return np.zeros((0, *leaf.shape[1:]), leaf.dtype)
-            # Cut on the host: on the device a slice would be compiled for every count.
-            return np.asarray(leaf)[:count].copy()
+            # Chosen on the host: on the device that would be compiled for every count.
+            rows = np.asarray(leaf)
+            return rows if count == len(rows) else rows[filled]
 
         rows = jax.tree.map(copy, ended.rows)
         with self._lock:
@@ -439,12 +485,29 @@ class Engine:
             self.ended += count
             self._bytes += sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
             self._run_steps += int(rows["steps"].sum())
-            self._lane_steps += int(ended.steps) * self._program.lanes
-        return rows
+            self._lane_steps += steps * self._program.lanes
+        return rows, steps
+
+
+def brought(tree: Any, device: jax.Device) -> Any:
+    """The arrays, those of other devices brought to this one; those of the host stay there.
+
+    What is compiled takes them from the host itself, in a fraction of the time.
+    """
+
+    def bring(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and leaf.devices() != {device}:
+            return jax.device_put(leaf, device)
+        return leaf
+
+    return jax.tree.map(bring, tree)
 
 
 def concatenate(rows: Iterable[Rows]) -> Rows:
     """Rows of all these runs, ordered by the runs' numbers, without the numbers."""
-    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    first, *others = rows
+    if not others and np.all(first["run"][1:] > first["run"][:-1]):
+        return {name: of_runs for name, of_runs in first.items() if name != "run"}
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), first, *others)
     order = np.argsort(joined.pop("run"))
     return jax.tree.map(lambda leaf: leaf[order], joined)

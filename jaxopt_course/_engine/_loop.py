@@ -1,8 +1,13 @@
-"""The compiled loop under the engine: lanes that step together and are refilled.
+"""The compiled loop under the engine: lanes that step together, in blocks or refilled.
 
-How long runs take is heavy-tailed: most of a batch end long before the last. So a run that has
-ended leaves its lane, and the next of the queue takes the lane over. That happens within the
-compiled loop, whenever more than a sixteenth of the lanes are free.
+How long runs take is heavy-tailed: most of a batch end long before the last. So, where runs wait, a
+run that has ended leaves its lane, and the next of the queue takes the lane over. That happens
+within the compiled loop, whenever more than a sixteenth of the lanes are free (`refilled`).
+
+Where all runs of a batch have a lane, or where a program asks for it, they begin in a block and
+leave in a block, when the last has ended (`in_blocks`). No lane is refilled and no row put aside,
+which is most of what the other way compiles: it takes an accelerator's compiler two to three times
+as long. Lanes that stand where one way left them can go on in the other, and to the same bits.
 """
 
 import functools
@@ -40,7 +45,7 @@ class Program(Protocol):
     Attributes:
         lanes: How many runs take their steps together.
         axis: The axis of the lanes in states and starts, 0 or -1.
-        in_blocks: Whether no lane is refilled before all runs in the lanes have ended.
+        in_blocks: Whether no lane is to be refilled before all runs in the lanes have ended.
         is_quick: Whether a step takes no longer than to test whether any lane has ended. On an
             accelerator several steps are then taken between two tests; runs that have ended stand
             still.
@@ -113,10 +118,11 @@ class Lanes(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Runs that have ended, in the order in which they did, the runs being the first axis.
+    """Runs that have ended, the runs being the first axis.
 
     Attributes:
-        rows: `run`, and what the program keeps of it.
+        rows: `run`, and what the program keeps of it; where `run` is negative the row is not
+            filled.
         count: How many of the rows are filled, int32.
         steps: How many steps the lanes have taken, int32.
     """
@@ -126,10 +132,9 @@ class Ended(NamedTuple):
     steps: jax.Array
 
 
-def idle_lanes(program: Program, start: Any) -> Lanes:
-    """Lanes without runs, on the host; `start` is that of any run, which shapes them."""
-    shapes = idle_shapes(program, start)
-    lanes = jax.tree.map(_zeros, shapes)
+def idle_lanes(shapes: Lanes) -> Lanes:
+    """Lanes of these shapes without runs, on the host, keys as their data."""
+    lanes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), bare_shapes(shapes))
     return lanes._replace(reason=np.full(shapes.reason.shape, IDLE, np.int32))
 
 
@@ -151,15 +156,6 @@ def _begin_idle(program: Program, start: Any) -> Any:
     return program.begin(jax.tree.map(of_lanes, start), reason)[0]
 
 
-def _zeros(shape: jax.ShapeDtypeStruct) -> Any:
-    """Zeros of a shape, on the host; of keys, those whose data are zeros."""
-    if not is_key(shape):
-        return np.zeros(shape.shape, shape.dtype)
-    bits, generator = key_layout(shape.dtype)
-    zeros: Any = np.zeros((*shape.shape, *bits.shape), bits.dtype)
-    return jax.random.wrap_key_data(zeros, impl=generator)
-
-
 @functools.lru_cache
 def key_layout(dtype: Any) -> tuple[jax.ShapeDtypeStruct, Any]:
     """Shape and dtype of the data of a key of this dtype, and the generator that it is of."""
@@ -172,15 +168,41 @@ def key_layout(dtype: Any) -> tuple[jax.ShapeDtypeStruct, Any]:
     return jax.eval_shape(look, jax.ShapeDtypeStruct((), dtype)), generators[0]
 
 
-def places(program: Program, start: Any) -> tuple[int, int]:
-    """Return how many runs a queue holds, and how many that have ended can be held at once.
+def bare(tree: Any) -> Any:
+    """The tree with keys replaced by their data."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def bare_shapes(tree: Any) -> Any:
+    """The shapes of `bare` of a tree of such shapes."""
+
+    def shape(leaf: Any) -> Any:
+        if not is_key(leaf):
+            return leaf
+        bits, _ = key_layout(leaf.dtype)
+        return jax.ShapeDtypeStruct((*leaf.shape, *bits.shape), bits.dtype)
+
+    return jax.tree.map(shape, tree)
+
+
+def keyed(tree: Any, like: Any) -> Any:
+    """The tree that `bare` was given, from what it returned; `like` says which leaves are keys."""
+
+    def wrap(leaf: Any, like: Any) -> Any:
+        if not is_key(like):
+            return leaf
+        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=key_layout(like.dtype)[1])
+
+    return jax.tree.map(wrap, tree, like)
+
+
+def places(program: Program, start: Any) -> int:
+    """Return how many runs a queue holds where lanes are refilled.
 
     Enough that control seldom leaves the compiled loop, few enough to cost little memory.
     """
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(start))
-    if program.in_blocks or 8 * program.lanes * size > _QUEUE_BYTES:
-        return program.lanes, program.lanes
-    return 8 * program.lanes, 4 * program.lanes
+    return (8 if 8 * program.lanes * size <= _QUEUE_BYTES else 1) * program.lanes
 
 
 def advance(
@@ -188,34 +210,142 @@ def advance(
     lanes: Lanes,
     queue: Queue,
     *,
-    room: int,
+    room: int | None,
     budget: chex.Numeric,
     more: chex.Numeric,
 ) -> tuple[Lanes, jax.Array, Ended]:
-    """Let the lanes step, and refill them from the queue, until the caller has something to do.
+    """Let the lanes step, and fill them from the queue, until the caller has something to do.
 
     Args:
         program: What runs do.
         lanes: Where the lanes stand.
         queue: The runs that wait.
-        room: How many runs that have ended can be returned, at least as many as there are lanes.
+        room: How many runs that have ended can be returned where lanes are refilled, at least as
+            many as there are lanes; None to work in blocks: then the queue has a place a lane.
         budget: Steps after which to return in any case; some may be taken in addition.
         more: Whether there are more runs than the queue holds. If so, this returns as soon as a
-            lane is free and the queue empty; if not, when all runs have ended.
+            lane is free and the queue empty; if not, when all runs have ended. In blocks it
+            returns when all runs in the lanes have ended.
 
     Returns:
         The lanes, the place in the queue whose turn it is, and the runs that have ended.
     """
+    if room is None:
+        return _in_blocks(program, lanes, queue, budget)
+    return _refilled(program, lanes, queue, room, budget, more)
+
+
+def together(program: Program, starts: Any) -> dict[str, Any]:
+    """Let runs that all have a lane step until the last has ended: a block without a budget.
+
+    Args:
+        program: What runs do.
+        starts: Leaves of shape `(runs, ...)`, at most as many runs as there are lanes.
+
+    Returns:
+        What the program keeps of the runs, in their order.
+    """
+    runs = jax.tree.leaves(starts)[0].shape[0]
+    if runs < program.lanes:  # The lanes without a run have copies of the last start.
+        starts = jax.tree.map(lambda leaf: padded(leaf, program.lanes), starts)
+    take_steps, _ = stepper(program)
+    lanes = _seated(program, starts, 0, runs)
+    state, reason = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1] == RUNNING),
+        lambda carry: take_steps(*carry),
+        (lanes.state, lanes.reason),
+    )
+    rows = _rows(program, lanes._replace(state=state, reason=reason))
+    rows.pop("run")
+    return jax.tree.map(lambda leaf: leaf[:runs], rows)
+
+
+def padded(leaf: jax.Array, rows: int) -> jax.Array:
+    """The array with copies of its last row behind it."""
+    copies = jnp.broadcast_to(leaf[-1:], (rows - leaf.shape[0], *leaf.shape[1:]))
+    return jnp.concatenate([leaf, copies])
+
+
+def _in_blocks(
+    program: Program, lanes: Lanes, queue: Queue, budget: chex.Numeric
+) -> tuple[Lanes, jax.Array, Ended]:
+    """`advance`, in blocks: all in the queue begin once no lane has a run."""
+    begins = jnp.all(lanes.reason == IDLE)
+    lanes = jax.lax.cond(
+        begins,
+        lambda _: _seated(program, queue.starts, queue.first, queue.size),
+        lambda lanes: lanes,
+        lanes,
+    )
+    take_steps, several = stepper(program)
+
+    def may_go_on(carry: tuple[Lanes, jax.Array]) -> jax.Array:
+        lanes, taken = carry
+        return (taken < budget) & jnp.any(lanes.reason == RUNNING)
+
+    def step(carry: tuple[Lanes, jax.Array]) -> Any:
+        lanes, taken = carry
+        state, reason = take_steps(lanes.state, lanes.reason)
+        return lanes._replace(state=state, reason=reason), taken + several
+
+    lanes, steps = jax.lax.while_loop(may_go_on, step, (lanes, jnp.zeros((), jnp.int32)))
+    # What is kept is computed when the last run has ended.
+    over = ~jnp.any(lanes.reason == RUNNING)
+    rows = jax.lax.cond(
+        over, partial(_rows, program), partial(no_rows, program, program.lanes), lanes
+    )
+    ended = Ended(rows, jnp.sum(rows["run"] >= 0, dtype=jnp.int32), steps)
+    lanes = lanes._replace(reason=jnp.where(over, IDLE, lanes.reason))
+    return lanes, jnp.where(begins, queue.size, queue.head), ended
+
+
+def _seated(program: Program, starts: Any, first: chex.Numeric, size: chex.Numeric) -> Lanes:
+    """Lanes of which the first `size` have a run, the first with number `first`, at its start."""
+    axis = program.axis
+
+    def placed(leaf: jax.Array) -> jax.Array:
+        leaf = jnp.moveaxis(leaf, 0, axis)
+        is_emulated = target() == "tpu" and leaf.dtype.itemsize > 4  # It takes no constraint.
+        if axis == 0 or is_key(leaf) or is_emulated:
+            return leaf
+        # In memory, too: XLA would keep the layout of the arguments through all steps.
+        return with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim))))
+
+    number = jnp.arange(program.lanes, dtype=jnp.int32)
+    reason = jnp.where(number < size, RUNNING, IDLE).astype(jnp.int32)
+    state, reason = program.begin(jax.tree.map(placed, starts), reason)
+    return Lanes(first + number, reason, state)
+
+
+def _rows(program: Program, lanes: Lanes) -> dict[str, Any]:
+    """The rows of all lanes, with the lanes as the first axis; filled are those of ended runs."""
+    kept = program.row(lanes.state, lanes.reason)
+    number = jnp.where(lanes.reason >= 0, lanes.run, -1)
+    return {"run": number} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, program.axis, 0), kept)
+
+
+def no_rows(program: Program, room: int, lanes: Lanes) -> dict[str, Any]:
+    """So many rows that are not filled."""
+    shapes = jax.eval_shape(partial(_rows, program), lanes)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape[1:]), leaf.dtype), shapes)
+    return rows | {"run": jnp.full(room, -1, jnp.int32)}
+
+
+def _refilled(
+    program: Program,
+    lanes: Lanes,
+    queue: Queue,
+    room: int,
+    budget: chex.Numeric,
+    more: chex.Numeric,
+) -> tuple[Lanes, jax.Array, Ended]:
+    """`advance`, with lanes that the next of the queue take over as others leave them."""
     crowd = Crowd(program, queue)
     # So many lanes may be free before they are refilled.
-    patience = program.lanes - 1 if program.in_blocks else program.lanes // _WAITING
+    patience = program.lanes // _WAITING
     take_steps, several = stepper(program)
-    every_lane = jax.eval_shape(crowd.rows, lanes)
-    ended = Ended(
-        rows=jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape[1:]), leaf.dtype), every_lane),
-        count=jnp.zeros((), jnp.int32),
-        steps=jnp.zeros((), jnp.int32),
-    )
+    none = jnp.zeros((), jnp.int32)
+    ended = Ended(no_rows(program, room, lanes), count=none, steps=none)
 
     def vacant(lanes: Lanes) -> jax.Array:
         return jnp.sum(lanes.reason != RUNNING, dtype=jnp.int32)
@@ -249,49 +379,6 @@ def advance(
     return jax.lax.while_loop(goes_on, turn, (lanes, queue.head, ended))
 
 
-def together(program: Program, starts: Any) -> dict[str, Any]:
-    """Let runs that all have a lane step until the last has ended.
-
-    Nothing waits, so no lane is refilled and no row put aside, which is most of what `advance`
-    compiles: it takes an accelerator's compiler two to three times as long.
-
-    Args:
-        program: What runs do.
-        starts: Leaves of shape `(runs, ...)`, at most as many runs as there are lanes.
-
-    Returns:
-        What the program keeps of the runs, in their order.
-    """
-    (runs, *_), axis = jax.tree.leaves(starts)[0].shape, program.axis
-    number = jnp.arange(program.lanes, dtype=jnp.int32)
-    if runs < program.lanes:  # The lanes without a run have copies of the last start.
-        starts = jax.tree.map(lambda leaf: _padded(leaf, program.lanes), starts)
-
-    def placed(leaf: jax.Array) -> jax.Array:
-        leaf = jnp.moveaxis(leaf, 0, axis)
-        is_emulated = target() == "tpu" and leaf.dtype.itemsize > 4  # It takes no constraint.
-        if axis == 0 or is_key(leaf) or is_emulated:
-            return leaf
-        # In memory, too: XLA would keep the layout of the arguments through all steps.
-        return with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim))))
-
-    reason = jnp.where(number < runs, RUNNING, IDLE).astype(jnp.int32)
-    take_steps, _ = stepper(program)
-    state, reason = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[1] == RUNNING),
-        lambda carry: take_steps(*carry),
-        program.begin(jax.tree.map(placed, starts), reason),
-    )
-    rows = program.row(state, reason)
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0)[:runs], rows)
-
-
-def _padded(leaf: jax.Array, rows: int) -> jax.Array:
-    """The array with copies of its last row behind it."""
-    copies = jnp.broadcast_to(leaf[-1:], (rows - leaf.shape[0], *leaf.shape[1:]))
-    return jnp.concatenate([leaf, copies])
-
-
 def stepper(program: Program) -> tuple[Callable[[Any, jax.Array], Any], int]:
     """Return what takes steps in every lane that runs, between two looks, and how many."""
     several, at_a_time = rhythm() if program.is_quick else (1, 1)
@@ -309,17 +396,11 @@ def stepper(program: Program) -> tuple[Callable[[Any, jax.Array], Any], int]:
 
 
 class Crowd:
-    """What the lanes do together and the runs that wait: `advance` in parts."""
+    """What lanes that are refilled and the runs that wait do with each other."""
 
     def __init__(self, program: Program, queue: Queue) -> None:
         self.program, self.queue = program, queue
         self.starts = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, program.axis), queue.starts)
-
-    def rows(self, lanes: Lanes) -> dict[str, Any]:
-        """The rows of all runs, ended or not, with the lanes as the first axis."""
-        axis = self.program.axis
-        kept = self.program.row(lanes.state, lanes.reason)
-        return {"run": lanes.run} | jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), kept)
 
     def exchange(
         self, lanes: Lanes, head: jax.Array, ended: Ended
@@ -344,7 +425,7 @@ class Crowd:
             )
 
         return ended._replace(
-            rows=jax.tree.map(append, ended.rows, self.rows(lanes)),
+            rows=jax.tree.map(append, ended.rows, _rows(self.program, lanes)),
             count=ended.count + jnp.sum(lanes.reason >= 0, dtype=jnp.int32),
         )
 
@@ -360,8 +441,6 @@ class Crowd:
         )
 
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-            if self.program.in_blocks:
-                return new  # All lanes are free: no need to copy states, which may be large.
             shape = [1] * old.ndim
             shape[axis] = -1
             return jnp.where(filled.reshape(shape), new, old)

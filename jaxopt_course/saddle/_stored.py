@@ -33,12 +33,12 @@ from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _preemption as preemption
 from jaxopt_course._engine._batch import checked_execution
 from jaxopt_course._engine._checkpoints import as_ranges, holding, stored_parts
-from jaxopt_course._engine._crews import Engine, Progress
+from jaxopt_course._engine._crews import Drawn, Engine, Progress
 from jaxopt_course._engine._meshes import within_any_mesh
 from jaxopt_course._progress import shown
 from jaxopt_course._reading import Reading, how_many, readable
 from jaxopt_course._streams import stream
-from jaxopt_course._tracing import Traced, trace
+from jaxopt_course._tracing import Traced, shape_of, trace
 from jaxopt_course.saddle._escape import EscapeRuns, check_limits
 from jaxopt_course.saddle._escape_program import (
     Limits,
@@ -302,7 +302,7 @@ def escape_to_disk(
     noisy = not is_optimizer(optimizer)
     engine = Engine(
         program,
-        partial(_draw, drawn, noisy, key),
+        Drawn(Start(start, shape_of(key) if noisy else None), partial(_draw, drawn, noisy, key)),
         batch.share(runs, jax.process_index()),
         execution.devices,
         one_first=execution.one_first,

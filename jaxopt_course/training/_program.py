@@ -15,9 +15,8 @@ import numpy as np
 import optax
 
 from jaxopt_course._batching import update_where
-from jaxopt_course._checks import is_key
 from jaxopt_course._engine._crews import Rows
-from jaxopt_course._engine._loop import IDLE, RUNNING, Lanes
+from jaxopt_course._engine._loop import IDLE, RUNNING, Lanes, bare
 from jaxopt_course._reading import Reading, how_many, part, readable, spread
 from jaxopt_course._streams import stream
 from jaxopt_course._tracing import Traced
@@ -397,22 +396,6 @@ def _evaluate(program: TrainingProgram, name: str, runs: Runs, data: Data) -> di
         rest = of_rest(params, runs.state, jax.tree.map(lambda x: x[whole * size :], data))
         totals = jax.tree.map(jnp.add, totals, rest)
     return jax.tree.map(lambda value: value / examples, totals)
-
-
-def bare(tree: Any) -> Any:
-    """The tree with keys replaced by their data."""
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
-
-
-def keyed(tree: Any, like: Any) -> Any:
-    """The tree that `bare` was given, from what it returned; `like` says which leaves are keys."""
-
-    def wrap(leaf: Any, like: Any) -> Any:
-        if not is_key(like):
-            return leaf
-        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(like))
-
-    return jax.tree.map(wrap, tree, like)
 
 
 def recorded(program: TrainingProgram, runs: Runs) -> dict[str, np.dtype]:

@@ -21,8 +21,9 @@ import numpy as np
 from jaxopt_course._engine import _batch as batch
 from jaxopt_course._engine import _checkpoints as checkpoints
 from jaxopt_course._engine._batch import Execution
-from jaxopt_course._engine._crews import Engine, Progress, Rows, concatenate
+from jaxopt_course._engine._crews import Drawn, Engine, Progress, Rows, concatenate
 from jaxopt_course._progress import Bar
+from jaxopt_course._tracing import row_of
 from jaxopt_course.training._program import Epochs, TrainingProgram, capacity, newest
 from jaxopt_course.training._starts import Continued, Fresh, Starts
 
@@ -86,7 +87,10 @@ def train(
         room = capacity(target)
         engine = Engine(
             dataclasses.replace(program, epochs=np.int32(target), capacity=room),
-            partial(starts, capacity=room),
+            Drawn(
+                jax.tree.map(row_of, starts(numbers.start, 1, capacity=room)),
+                partial(starts, capacity=room),
+            ),
             numbers,
             devices,
             at_leisure=checkpoint is None and callback is None,

@@ -9,8 +9,9 @@ import numpy as np
 from jaxopt_course._checks import is_key
 from jaxopt_course._engine._batch import Batch
 from jaxopt_course._engine._crews import Rows
+from jaxopt_course._engine._loop import keyed
 from jaxopt_course._tracing import Traced
-from jaxopt_course.training._program import Runs, Standing, TrainingProgram, keyed, recorded
+from jaxopt_course.training._program import Runs, Standing, TrainingProgram, recorded
 
 
 def draw(start: Traced, keys: jax.Array, hyperparams: dict[str, jax.Array]) -> Runs:
@@ -72,7 +73,11 @@ class Fresh:
 
     def keys(self, first: int, size: int) -> jax.Array:
         """The keys of `size` runs from number `first` on; copies of the last key fill them up."""
-        return self._batch.take(first, size)[0]
+        return self._drawn_from(first, size)[0]
+
+    def _drawn_from(self, first: int, size: int) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Keys and hyperparameters of these runs."""
+        return keyed(self._batch.take(first, size), self._batch.start)
 
     def about(self) -> dict[str, Any]:
         """What tells these runs from others, as JSON."""
@@ -90,7 +95,7 @@ class Fresh:
         """The starts of `size` runs: as many as there are lanes, or one that shows the shapes."""
         if size == self._lanes and first < self._batch.runs:
             # The size is always the same, so that drawing is compiled once.
-            runs = draw(self._start, *self._batch.take(first, size))
+            runs = draw(self._start, *self._drawn_from(first, size))
         else:  # Nobody starts from these: any values do.
             runs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), self.like)
         return self.standing(runs, first, capacity)

@@ -55,6 +55,67 @@ def test_a_run_has_the_same_bits_in_whichever_lane_and_after_whomever(stored):
     assert_same(alone, jax.tree.map(lambda leaf: leaf[few], whole))
 
 
+@pytest.fixture(scope="module")
+def refilled():
+    """Runs of which most waited for a lane."""
+    return octopus_batch.in_memory(*octopus_batch.starts(100), devices=jax.devices()[:1])
+
+
+@pytest.mark.parametrize(
+    ("runs", "devices", "callback"),
+    [
+        (5, 1, None),
+        (16, 1, lambda progress: None),
+        (32, 2, lambda progress: None),
+        (27, 2, None),
+    ],
+)
+def test_runs_that_all_have_a_lane_work_in_blocks_to_the_bits_of_others(
+    runs, devices, callback, refilled
+):
+    progress = []
+    here = jax.devices()[:devices]
+    found = octopus_batch.in_memory(
+        *octopus_batch.starts(runs), devices=here, callback=callback and progress.append
+    )
+    assert_same(found, jax.tree.map(lambda leaf: leaf[:runs], refilled))
+    assert progress[-1][:2] == (runs, runs) if callback else not progress
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["refilled first", "blocks first"])
+def test_a_checkpoint_of_one_way_is_continued_in_the_other(order, tmp_path, monkeypatch, refilled):
+    monkeypatch.setattr(crews, "_SECONDS_A_CALL", 0.0)  # A step a call, after the first few.
+
+    def interrupt(progress):
+        if progress.steps > 20:
+            assert progress.ended < 32
+            raise Interruption
+
+    batch = octopus_batch.starts(32)
+    first, then = (jax.devices()[:devices] for devices in order)
+    with pytest.raises(Interruption):
+        octopus_batch.in_memory(*batch, checkpoint=tmp_path, callback=interrupt, devices=first)
+    resumed = octopus_batch.in_memory(*batch, checkpoint=tmp_path, devices=then)
+    assert_same(resumed, jax.tree.map(lambda leaf: leaf[:32], refilled))
+
+
+def test_a_block_whose_runs_have_ended_where_they_start_takes_no_step():
+    seen = []
+    runs = saddle.escape(
+        lambda x: jnp.sum(x**2),
+        optax.sgd(0.1),
+        jnp.zeros((3, 2)),
+        max_steps=100,
+        target_value=1.0,
+        lanes=4,
+        callback=seen.append,
+    )
+    assert runs.counts() == {"TARGET_VALUE": 3}
+    assert runs.steps.tolist() == [0, 0, 0]
+    assert seen[-1].ended == 3
+    assert seen[-1].steps == 0
+
+
 def test_lanes_do_not_wait_for_the_slowest_run():
     # One run in ten takes 50 times as long as the others.
     seen = []
@@ -124,7 +185,7 @@ def test_an_interrupted_batch_goes_on_to_the_same_bits_on_any_number_of_devices(
 
 def test_a_pause_leaves_no_more_crews_than_devices():
     limits = Limits(octopus_batch.TO_THE_MINIMUM["target_value"], None, None)
-    source = batch.Batch(Start(*octopus_batch.starts(2000))).take
+    source = batch.Batch(Start(*octopus_batch.starts(2000)))
     engine = crews.Engine(program_of(limits), source, range(2000), tuple(jax.devices()[:2]))
     pauses = 0
     while not engine.finished:
@@ -138,7 +199,7 @@ def test_a_pause_leaves_no_more_crews_than_devices():
 
 
 def test_however_little_time_there_is_something_is_done_in_it():
-    source = batch.Batch(Start(*octopus_batch.starts(64))).take
+    source = batch.Batch(Start(*octopus_batch.starts(64)))
     engine = crews.Engine(program_of(), source, range(64), tuple(jax.devices()[:1]))
     for _ in range(3):
         before = engine._lane_steps
@@ -166,7 +227,7 @@ def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
                 devices=tuple(jax.devices()[:devices]),
                 **limits,
             )
-            compiled = [line for line in caplog.messages if "compilation of jit(advance)" in line]
+            compiled = [line for line in caplog.messages if "compilation of jit(_advance)" in line]
             assert len(compiled) == min(devices, at_work)
     finally:
         jax.config.update("jax_log_compiles", False)
@@ -178,7 +239,7 @@ def logged(caplog):
     jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
 
     def so_far():
-        return sum("compilation of jit(advance)" in line for line in caplog.messages)
+        return sum("compilation of jit(_advance)" in line for line in caplog.messages)
 
     def compiled():
         found = so_far()
@@ -190,13 +251,25 @@ def logged(caplog):
     jax.config.update("jax_log_compiles", False)
 
 
+def compiled_in(seconds, monkeypatch):
+    """Let every program say that it took so long to compile."""
+    compile_ = memory._compile
+
+    def lasting(*of):
+        found = compile_(*of)
+        return found._replace(needs=found.needs._replace(seconds=seconds))
+
+    monkeypatch.setattr(memory, "_compile", lasting)
+    monkeypatch.setattr(memory, "_known", {})
+
+
 @pytest.mark.parametrize("callback", [None, lambda progress: None], ids=["at leisure", "told"])
 def test_a_batch_whose_devices_nobody_named_is_compiled_for_the_first(
     callback, monkeypatch, logged
 ):
-    needs = memory._needs
-    monkeypatch.setattr(memory, "_needs", lambda *of: needs(*of)._replace(seconds=np.inf))
-    rule, batch = never_compiled(), octopus_batch.starts(32)
+    compiled_in(np.inf, monkeypatch)
+    # On two devices, too, some runs wait for a lane: else they would be another program's.
+    rule, batch = never_compiled(), octopus_batch.starts(48)
     options = {"max_steps": 400, "lanes": 16, "callback": callback}
     escape = partial(saddle.escape, octopus_batch.OCTOPUS.fun, rule, *batch, **options)
     alone = escape()
@@ -251,10 +324,10 @@ def test_other_devices_join_a_batch_that_takes_long(callback, after, monkeypatch
 def test_devices_join_after_the_time_of_a_compilation_or_at_once_where_they_have_theirs(
     monkeypatch,
 ):
-    needs, now = memory._needs, [0.0]
-    monkeypatch.setattr(memory, "_needs", lambda *of: needs(*of)._replace(seconds=3.0))
+    compiled_in(3.0, monkeypatch)
+    now = [0.0]
     monkeypatch.setattr(crews, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    source = batch.Batch(Start(*octopus_batch.starts(64))).take
+    source = batch.Batch(Start(*octopus_batch.starts(64)))
     program = program_of(Limits(None, None, None), lanes=4)
     alone = []
     for seconds in (0.0, 2.9, 3.1):
@@ -271,15 +344,18 @@ def test_devices_join_after_the_time_of_a_compilation_or_at_once_where_they_have
     assert not engine._is_alone()
 
 
-def test_where_lapack_divides_its_batches_one_cpu_device_works():
-    source = batch.Batch(Start(*octopus_batch.starts(64))).take
+@pytest.mark.parametrize("runs", [64, 32])
+def test_where_lapack_divides_its_batches_one_cpu_device_works(runs):
+    source = batch.Batch(Start(*octopus_batch.starts(64)))
     for limits, working in ((Limits(None, None, None), 2), (Limits(None, 0.1, 1.0), 1)):
-        engine = crews.Engine(program_of(limits), source, range(64), tuple(jax.devices()[:2]))
+        engine = crews.Engine(program_of(limits), source, range(runs), tuple(jax.devices()[:2]))
         assert len(engine._devices_at_work()) == working
+        # On one device half of the 32 runs wait for a lane.
+        assert (engine._loop.size == 16) == (runs == 32 and working == 2)
 
 
 def test_every_device_has_work_to_the_end():
-    source = batch.Batch(Start(*octopus_batch.starts(1))).take
+    source = batch.Batch(Start(*octopus_batch.starts(1)))
     for runs in (32, 64, 1000):
         engine = crews.Engine(program_of(), source, range(runs), tuple(jax.devices()[:2]))
         dealt = list(iter(lambda engine=engine: len(engine._deal()), 0))
@@ -360,6 +436,7 @@ def test_starts_without_a_finite_gradient_end_at_once_and_harm_nobody(tmp_path):
 
 def test_too_many_lanes_are_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**14)
+    monkeypatch.setattr(memory, "_NEGLIGIBLE", 2**14)
     monkeypatch.setattr(crews.Engine, "_employ", None)
     with pytest.raises(MemoryError, match=r"lanes=256 need .* GiB on .* free; lanes=\d+ would fit"):
         octopus_batch.in_memory(*octopus_batch.starts(10), lanes=256)
