@@ -413,7 +413,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         for one in dataset.loss.sel(run=name)
     ]
     figure.suptitle(
-        "Between 2 and 4 over the curvature the model's loss is thrown up to flatter ground, the "
-        f"network's in {sum(thrown)} of {len(thrown)} runs"
+        "Between 2 and 4 over the curvature the model's loss is thrown up to flatter "
+        f"ground,\nthe network's in {sum(thrown)} of {len(thrown)} runs"
     )
     return figure
