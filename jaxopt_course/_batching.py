@@ -7,7 +7,6 @@ work for the members that ask for it, gathered into blocks. On an accelerator, w
 more than to compute, it does the work at once, for all of them (see `_platforms`).
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -152,7 +151,7 @@ def _map_blocks(
 
     With `once` at most `block` members ask.
     """
-    number, asking = rank_and_members(condition, extra=block)
+    number, members_from = _members(condition, block)
 
     # `custom_vmap` puts the batch axis in front. Where the caller had it last, moving it back
     # cancels that, and no data moves; computing in front would make the caller's layout follow.
@@ -182,7 +181,7 @@ def _map_blocks(
     # member that asks are read from anywhere, and their results dropped.
     def fill(carry):
         done, out = carry
-        members = jax.lax.dynamic_slice(asking, (done,), (block,))
+        members = members_from(done)
         axes = jax.tree.map(lambda _: axis, out)
         new = mapped(take(out, axes, members), *take(operands, in_axes, members))
         where = (..., members) if axis == -1 else members
@@ -194,7 +193,7 @@ def _map_blocks(
     if once:
         _, out = fill(begin)
     else:
-        _, out = jax.lax.while_loop(lambda carry: carry[0] < number[-1], fill, begin)
+        _, out = jax.lax.while_loop(lambda carry: carry[0] < number, fill, begin)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), out)
 
 
@@ -248,39 +247,81 @@ def _map_at_once(
     )
 
 
-def rank_and_members(condition: jax.Array, *, extra: int = 0) -> tuple[jax.Array, jax.Array]:
-    """Number the members for which the condition holds.
+def _members(
+    condition: jax.Array, block: int
+) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """Number the members for which the condition holds, in order.
 
     Args:
         condition: Booleans, shape `(size,)`.
-        extra: How many entries more `members` gets.
+        block: How many members are asked for at once.
 
     Returns:
-        For every member how many of those up to and including it are true, shape `(size,)`; and the
-        members that are true, in order, and behind them `size`, which no member has, shape
-        `(size + extra,)`; both int32.
+        How many there are, and a function that returns those from the n-th on, shape `(block,)`,
+        and `size`, which no member has, behind the last; all int32.
     """
     (size,) = condition.shape
-    number = _count_up_to(condition)
-    members = jnp.full((size + extra,), size, jnp.int32)
-    members = members.at[jnp.where(condition, number - 1, size + extra)].set(
+    if is_for_cpu():
+        number, find = _search_tree(condition)
+
+        def members_from(first: jax.Array) -> jax.Array:
+            wanted = first + jnp.arange(block, dtype=jnp.int32)
+            return jnp.where(wanted < number, find(wanted), size)
+
+        return number, members_from
+
+    # On a GPU a cumulative sum is one kernel.
+    number = jnp.cumsum(condition, dtype=jnp.int32)
+    members = jnp.full((size + block,), size, jnp.int32)
+    members = members.at[jnp.where(condition, number - 1, size + block)].set(
         jnp.arange(size, dtype=jnp.int32), mode="drop"
     )
-    return number, members
+    return number[-1], lambda first: jax.lax.dynamic_slice(members, (first,), (block,))
 
 
-def _count_up_to(condition: jax.Array) -> jax.Array:
-    """Return for every member how many of those up to and including it are true, int32.
+_BITS = 32
+"""Members of a word, and words or nodes below a node of the tree."""
 
-    A cumulative sum by two small matrix products, exact up to 2**24 members; `jnp.cumsum` takes
-    eight times as long for a thousand members on a CPU, and half as many kernels on a GPU.
+
+def _search_tree(condition: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """Return how many members are true, and what finds them by their number among these.
+
+    The flags are packed into words. A node of the tree above them knows how many members below its
+    first child are true, below its first two, and so on. A search compares on its way down, and
+    finds the bit by halves. All of it is arithmetic over short vectors, without the scatter that a
+    cumulative sum asks for, and takes a tenth of the time for 512 members on a CPU.
     """
-    if not is_for_cpu():
-        return jnp.cumsum(condition, dtype=jnp.int32)
-    (size,) = condition.shape
-    width = math.isqrt(max(size - 1, 0)) + 1
-    flags = jnp.pad(condition.astype(jnp.float32), (0, width * width - size))
-    multiply = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    within = multiply(flags.reshape(width, width), jnp.tri(width, dtype=jnp.float32).T)
-    before = multiply(jnp.tri(width, k=-1, dtype=jnp.float32), within[:, -1])
-    return (within + before[:, None]).reshape(-1)[:size].astype(jnp.int32)
+
+    def in_rows(entries: jax.Array) -> jax.Array:
+        return jnp.pad(entries, (0, -len(entries) % _BITS)).reshape(-1, _BITS)
+
+    place = jnp.arange(_BITS, dtype=jnp.uint32)
+    words = jnp.sum(in_rows(condition).astype(jnp.uint32) << place[None], axis=1, dtype=jnp.uint32)
+    counts, levels = _ones(words), []
+    while len(counts) > 1:
+        rows = in_rows(counts)
+        until = jnp.where((place[:, None] <= place[None])[None], rows[:, :, None], 0)
+        levels.append(jnp.sum(until, axis=1, dtype=jnp.int32))
+        counts = levels[-1][:, -1]
+
+    def find(wanted: jax.Array) -> jax.Array:
+        node = jnp.zeros_like(wanted)
+        for until in reversed(levels):
+            until = jnp.take(until, node, axis=0, mode="clip")
+            passed = until <= wanted[:, None]
+            node = node * _BITS + jnp.sum(passed, axis=1, dtype=jnp.int32)
+            wanted = wanted - jnp.max(jnp.where(passed, until, 0), axis=1)
+        word, member = jnp.take(words, node, mode="clip"), node * _BITS
+        for half in (16, 8, 4, 2, 1):
+            below = _ones(word & np.uint32(2**half - 1))
+            is_above = wanted >= below
+            wanted = wanted - jnp.where(is_above, below, 0)
+            word = jnp.where(is_above, word >> np.uint32(half), word)
+            member = member + jnp.where(is_above, half, 0)
+        return member
+
+    return counts[0], find
+
+
+def _ones(words: jax.Array) -> jax.Array:
+    return jax.lax.population_count(words).astype(jnp.int32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxopt_course import _batching
-from jaxopt_course._batching import _count_up_to, update_where
+from jaxopt_course._batching import _members, update_where
 from jaxopt_course._platforms import traced_for
 
 
@@ -90,10 +90,24 @@ def test_nobody_asking_means_nothing_is_computed():
     assert calls
 
 
-@pytest.mark.parametrize("size", [1, 2, 31, 1000])
-def test_counting_agrees_with_a_cumulative_sum(size):
-    flags = np.random.default_rng(size).random(size) < 0.3
-    np.testing.assert_array_equal(_count_up_to(jnp.asarray(flags)), np.cumsum(flags))
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("size", [1, 31, 33, 1000, 1025, 40_000])
+def test_members_that_ask_are_found_in_order(size, platform):
+    block, rng = 7, np.random.default_rng(size)
+
+    @jax.jit
+    def found(condition):
+        number, members_from = _members(condition, block)
+        blocks = jax.lax.map(members_from, block * jnp.arange(-(-size // block) + 1))
+        return number, blocks.reshape(-1)
+
+    for asks in (rng.random(size) < 0.3, np.ones(size, bool), np.zeros(size, bool)):
+        with traced_for(platform):
+            number, members = found(asks)
+        (expected,) = np.nonzero(asks)
+        assert number == len(expected)
+        np.testing.assert_array_equal(members[: len(expected)], expected)
+        np.testing.assert_array_equal(members[len(expected) :], size)
 
 
 @pytest.mark.parametrize("cheap", [True, False], ids=["cheap", "dear"])
@@ -134,26 +148,3 @@ def test_an_accelerator_computes_all_members_at_once_as_far_as_memory_goes(monke
     loops, looks, in_larger_blocks = run("tpu", block=8)
     assert (loops, looks) == (1, 0)
     jax.tree.map(np.testing.assert_array_equal, in_larger_blocks, in_blocks)
-
-
-@pytest.mark.parametrize("size", [1, 7, 100, 1000])
-def test_counting_is_the_same_on_an_accelerator(size):
-    flags = jnp.asarray(np.random.default_rng(size).random(size) < 0.3)
-    with traced_for("gpu"):
-        np.testing.assert_array_equal(_count_up_to(flags), np.cumsum(flags))
-
-
-def test_a_tpu_is_asked_for_lanes_side_by_side_where_work_is_dear_and_not_emulated(x64):
-    del x64
-
-    def wishes(platform, dtype, members=512, **options):
-        old = jax.ShapeDtypeStruct((members, 5), dtype)
-        asks = jax.ShapeDtypeStruct((members,), bool)
-        guarded = jax.jit(jax.vmap(update_where(lambda old: jnp.sin(old), block=8, **options)))
-        with traced_for(platform):
-            return guarded.lower(asks, old).as_text().count("LayoutConstraint")
-
-    assert wishes("tpu", jnp.float32) == 2  # Of those that ask, gathered, or of all.
-    assert wishes("tpu", jnp.float32, members=8) == 1
-    assert wishes("tpu", jnp.float32, cheap=True) == wishes("tpu", jnp.float64) == 0
-    assert wishes("gpu", jnp.float32) == wishes("cpu", jnp.float32) == 0
