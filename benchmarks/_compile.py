@@ -27,9 +27,6 @@ from jax.experimental import topologies
 
 from jaxopt_course._platforms import rhythm, traced_for
 
-# To keep a compiled program takes the device that it is for.
-jax.config.update("jax_enable_compilation_cache", False)
-
 
 class Device(NamedTuple):
     """A device to compile for, and what the prediction takes from its data sheet.
@@ -160,6 +157,8 @@ def compile_for(
     Returns:
         The report, and the optimized program's text.
     """
+    # To keep a compiled program takes the device that it is for.
+    jax.config.update("jax_enable_compilation_cache", False)
     chips = mesh(device)
 
     def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

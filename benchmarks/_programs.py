@@ -1,7 +1,8 @@
 """What this library compiles to run on an accelerator: one program for everything it offers.
 
 Each is a function of arrays, the shapes of these, and how many loops stand around what is called a
-step. Nothing here is computed: `_compile.py` takes the programs as they are.
+step. Nothing here is computed: `_compile.py` takes the programs as they are. They are of float32
+where their name says no other width.
 """
 
 import functools
@@ -42,8 +43,9 @@ class Program(NamedTuple):
     is_quick: bool = False
 
 
-def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(sizes, dtype)
+def _shape(*sizes: int, dtype: Any = None) -> jax.ShapeDtypeStruct:
+    """A shape, of float64 where that is enabled, else of float32, if no dtype is given."""
+    return jax.ShapeDtypeStruct(sizes, jnp.result_type(float) if dtype is None else dtype)
 
 
 def _keys(count: int) -> Any:
@@ -95,12 +97,15 @@ def _escapes() -> Iterator[tuple[str, Program]]:
     for name, rule in RULES.items():
         for width, dtype in WIDTHS.items():
             yield f"escape, {name}, {width}", escape(rule, dtype)
-    descent = RULES["perturbed_gradient_descent"]
-    yield "escape, recorded", escape(descent, jnp.float32, record_every=10, record_params=True)
-    yield (
-        "escape, epsilon",
-        escape(descent, jnp.float32, epsilon=1e-2, hessian_lipschitz=1.0),
-    )
+    variants = {
+        "recorded": {"record_every": 10, "record_params": True},
+        "epsilon": {"epsilon": 1e-2, "hessian_lipschitz": 1.0},
+    }
+    for name, options in variants.items():
+        for width, dtype in WIDTHS.items():
+            ending = "" if width == "float32" else f", {width}"
+            rule = RULES["perturbed_gradient_descent"]
+            yield f"escape, {name}{ending}", escape(rule, dtype, **options)
 
 
 def _obvious() -> Iterator[tuple[str, Program]]:
@@ -131,10 +136,6 @@ def _obvious() -> Iterator[tuple[str, Program]]:
     for name, make in rules.items():
         yield f"the obvious way, {name}", Program(functools.partial(run, make), arguments, 1)
 
-
-def _hessians() -> Iterator[tuple[str, Program]]:
-    """The spectra of many Hessians as one writes them."""
-
     def spectrum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jnp.linalg.norm(jax.grad(OCTOPUS.fun)(x)), jnp.linalg.eigvalsh(
             jax.hessian(OCTOPUS.fun)(x)
@@ -145,13 +146,19 @@ def _hessians() -> Iterator[tuple[str, Program]]:
 
 def _landscape() -> Iterator[tuple[str, Program]]:
     starts = _shape(128, DIMENSION)
-    for method in ("newton", "levenberg_marquardt", "gradient_norm", "eigenvector_following"):
-        index = 1 if method == "eigenvector_following" else None
+    methods = {
+        "newton": None,
+        "levenberg_marquardt": None,
+        "gradient_norm": None,
+        "eigenvector_following": 1,
+        None: None,
+    }
+    for method, index in methods.items():
 
-        def find(starts: jax.Array, method: str = method, index: int | None = index) -> Any:
+        def find(starts: jax.Array, method: Any = method, index: int | None = index) -> Any:
             return saddle.find(OCTOPUS.fun, starts, method=method, index=index, max_points=16)
 
-        yield f"find, {method}", Program(find, (starts,))
+        yield f"find, {method or 'no method'}", Program(find, (starts,), 1)
     for order in (2, 4):
         classify = functools.partial(saddle.classify, OCTOPUS.fun, order=order)
         yield (
@@ -193,9 +200,15 @@ def _steps() -> Iterator[tuple[str, Program]]:
         "adadelta": transforms.adadelta(),
         "newton, eigh": transforms.newton(),
         "newton, cg": transforms.newton(solver="cg"),
-        "saddle_free_newton": transforms.saddle_free_newton(solver="lanczos"),
-        "cubic_newton": transforms.cubic_newton(1.0),
-        "trust_region": transforms.trust_region(),
+        "saddle_free_newton, eigh": transforms.saddle_free_newton(),
+        "saddle_free_newton, lanczos": transforms.saddle_free_newton(solver="lanczos"),
+        "cubic_newton, eigh": transforms.cubic_newton(1.0),
+        "cubic_newton, lanczos": transforms.cubic_newton(1.0, solver="lanczos"),
+        "trust_region, eigh": transforms.trust_region(),
+        "trust_region, cg": transforms.trust_region(solver="cg"),
+        "trust_region, lanczos": transforms.trust_region(solver="lanczos"),
+        "inject_noise": transforms.inject_noise(1e-2, key),
+        "perturb_at_saddle": transforms.perturb_at_saddle(**_noise(key)),
         "clip_by_global_norm": transforms.clip_by_global_norm(1.0),
         "clip_by_leaf_norm": transforms.clip_by_leaf_norm(1.0),
         "clip_by_value": transforms.clip_by_value(1.0),
@@ -215,10 +228,11 @@ def _steps() -> Iterator[tuple[str, Program]]:
 
 
 def _training() -> Iterator[tuple[str, Program]]:
+    dtype = _shape().dtype
     models = {
-        "MLP": (lambda rngs: nn.MLP((784, 256, 10), rngs=rngs), (784,)),
-        "ConvNet": (lambda rngs: nn.ConvNet(1, rngs=rngs), (28, 28, 1)),
-        "ResNet-8": (lambda rngs: nn.ResNet(8, rngs=rngs), (32, 32, 3)),
+        "MLP": (functools.partial(nn.MLP, (784, 256, 10), param_dtype=dtype), (784,)),
+        "ConvNet": (functools.partial(nn.ConvNet, 1, param_dtype=dtype), (28, 28, 1)),
+        "ResNet-8": (functools.partial(nn.ResNet, 8, param_dtype=dtype), (32, 32, 3)),
     }
     for name, (model, image) in models.items():
 
@@ -251,10 +265,9 @@ def _training() -> Iterator[tuple[str, Program]]:
             f"training epoch, {name}",
             Program(run_epoch, (shapes, runs, count, count, running), 1),
         )
-    yield "the obvious way, a step at a time", Program(*_hand_written_epoch())
 
 
-def _hand_written_epoch() -> tuple[Callable[..., Any], tuple[Any, ...], int]:
+def _hand_written() -> Iterator[tuple[str, Program]]:
     """The MLP's epoch as one writes it: a scan over batches, optax's Adam."""
     optimizer = optax.adam(1e-3)
 
@@ -283,20 +296,45 @@ def _hand_written_epoch() -> tuple[Callable[..., Any], tuple[Any, ...], int]:
         return jax.lax.scan(step, carry, order.reshape(-1, 128))
 
     data = (_shape(1280, 784), _shape(1280, dtype=jnp.int32))
-    return epoch, (jax.eval_shape(start, _key()), _key(), *data), 1
+    arguments = (jax.eval_shape(start, _key()), _key(), *data)
+    yield "the obvious way, a step at a time", Program(epoch, arguments, 1)
 
 
 def programs() -> dict[str, Program]:
-    """Every program by name."""
-    parts = (_escapes, _obvious, _hessians, _landscape, _curvature, _steps, _training)
-    return {name: program for part in parts for name, program in part()}
+    """Every program by name; all but rivals in float64, too, each after what it is a variant of."""
+    parts = (_escapes, _obvious, _landscape, _curvature, _steps, _training, _hand_written)
+    narrow = {name: program for part in parts for name, program in part()}
+    with jax.enable_x64(True):
+        wide = {
+            f"{name}, float64": program._replace(wide=True)
+            for part in (_landscape, _curvature, _steps, _training)
+            for name, program in part()
+        }
+    found = {}
+    for name, program in narrow.items():
+        found[name] = program
+        if f"{name}, float64" in wide:
+            found[f"{name}, float64"] = wide[f"{name}, float64"]
+    return found
+
+
+def left_out(name: str, device: str) -> str | None:
+    """Why a program is not compiled for a device, in the page's words; None where it is."""
+    if device == "4 TPU v5e" and name.startswith(("make_step", "training", "the obvious way, a")):
+        return "for four chips the steps of rules and training, of one run, which has one chip"
+    if device == "4 TPU v5e" and name.startswith("find") and name != "find, newton":
+        return "and searches by other methods than Newton's"
+    if "float64" in name and device in ("TPU v6e", "4 TPU v5e"):
+        return "float64 for a v6e and for four chips, where it is emulated as on one v5e"
+    return None
 
 
 def is_slow(name: str) -> int:
     """How long a program takes to compile: 0 for seconds, 1 for a minute, 2 for more."""
-    if "float64" in name or "order 4" in name or name.startswith("find"):
+    if "order 4" in name or name.startswith("find"):
         return 2
-    return int(any(word in name for word in ("ResNet", "eigh", "cubic", "trust", "classify")))
+    words = ("ResNet", "eigh", "lanczos", "classify", "float64")
+    return int(any(word in name for word in words))
 
 
 def concrete(arguments: Any) -> Any:

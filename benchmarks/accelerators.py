@@ -149,9 +149,15 @@ def serve(pipe: Any, limit: int) -> None:
 
 
 def compile_all(
-    devices: list[str], only: list[str], *, write_page: bool, missing: bool, limit: int
+    devices: list[str],
+    only: list[str],
+    without: list[str],
+    *,
+    write_page: bool,
+    missing: bool,
+    limit: int,
 ) -> int:
-    """Compile every program with a word of `only` in its name; return how many were refused.
+    """Compile programs with a word of `only` and none of `without`; return how many were refused.
 
     The page's rows are written one by one, those first that compile quickly; with `missing`, those
     alone that are not there. What takes longer than `limit` seconds is said to.
@@ -161,11 +167,11 @@ def compile_all(
     chosen = {
         name: program
         for name, program in _programs.programs().items()
-        if any(word in name for word in only)
+        if any(word in name for word in only) and not any(word in name for word in without)
     }
     for name in sorted(chosen, key=_programs.is_slow):
         for device in devices:
-            if missing and (name, device) in written(limit):
+            if _programs.left_out(name, device) or (missing and (name, device) in written(limit)):
                 continue
             began = time.perf_counter()
             compiles, found = compiler(name, device)
@@ -250,6 +256,9 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=[""], help="programs with one of these in their name"
     )
+    parser.add_argument(
+        "--without", nargs="+", default=[], help="no programs with one of these in their name"
+    )
     parser.add_argument("--missing", action="store_true", help="only what the page does not have")
     parser.add_argument(
         "--limit", type=int, default=1800, help="seconds of the processor for each to compile"
@@ -260,6 +269,7 @@ def main() -> None:
         refused = compile_all(
             options.devices,
             options.only,
+            options.without,
             write_page=options.write,
             missing=options.missing,
             limit=options.limit,
