@@ -83,8 +83,7 @@ class Config(Checked):
         and all three got to the lowest loss.
         """
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=5000,
             width=128,
             learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3),

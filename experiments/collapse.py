@@ -280,7 +280,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     right.legend(fontsize=8)
     left = 100 * float(dataset.NC1[-1] / dataset.NC1[0])
     figure.suptitle(
-        f"Past zero error the variation within classes falls to {left:.2g} % of the start's, and "
-        "class means come nearer to a simplex"
+        f"Past zero error the variation within classes falls to {left:.2g} % of the start's,\n"
+        "and class means come nearer to a simplex"
     )
     return figure

@@ -23,7 +23,7 @@ https://arxiv.org/abs/1602.04915; https://arxiv.org/abs/1605.00405.
 Section: Landscape and saddles
 Command: python -m experiments run random_init
 Cost: quick 16 s on 2 quiet cores, 47 s of processor time with everything to compile; paper not run
-Last result: all 17 claims hold; 0 of 5,000 random starts end at a saddle (2026-11-27, quick)
+Last result: all 17 claims hold; 0 of 5,000 random starts end at a saddle (2026-11-30, quick)
 """
 
 import dataclasses

@@ -80,8 +80,7 @@ class Config(Checked):
     def fashion(cls) -> "Config":
         """5,000 images of Fashion-MNIST and the paper's MLP 1 x 512."""
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=5000,
             decay=0.99,
         )

@@ -9,34 +9,14 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from jaxopt_course import _version as version
-from jaxopt_course import (
-    landscape,
-    nn,
-    observables,
-    plot,
-    problems,
-    saddle,
-    theory,
-    training,
-    transforms,
-)
 from jaxopt_course._version import installed_version
+from tests.packages import PACKAGES
 
 HEAVY = ("orbax", "tensorstore", "matplotlib", "scipy", "xarray", "tensorboardX", "sklearn")
 
 PUBLIC = [
-    pytest.param(package, name, id=f"{package.__name__.rpartition('.')[2]}.{name}")
-    for package in (
-        landscape,
-        nn,
-        observables,
-        plot,
-        problems,
-        saddle,
-        theory,
-        training,
-        transforms,
-    )
+    pytest.param(package, name, id=f"{room}.{name}")
+    for room, package in PACKAGES.items()
     for name in package.__all__
     if (getattr(getattr(package, name), "__module__", "") or "").startswith("jaxopt_course.")
     if inspect.isroutine(getattr(package, name)) or inspect.isclass(getattr(package, name))

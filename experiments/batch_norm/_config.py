@@ -72,8 +72,7 @@ class Config(Checked):
         of MNIST with two hidden layers.
         """
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=10_000,
             width=128,
             resnet_epochs=0,

@@ -45,8 +45,7 @@ class Config(Checked):
     def fashion(cls) -> "Config":
         """10,000 images of Fashion-MNIST, networks and rate as in `quick`."""
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=10_000,
         )
 

@@ -18,6 +18,7 @@ import gzip
 import importlib.resources
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,8 @@ NAMES = ("digits", "mnist5k", "mnist", "fashion_mnist", "cifar10")
 
 FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
 """Where the package `dataset-fashion-mnist` of Debian and Ubuntu puts the files."""
+FASHION_MNIST: dict[str, Any] = {"dataset": "fashion_mnist", "data_folder": FASHION_MNIST_FOLDER}
+"""The fields of a config that takes them from there."""
 FASHION_MNIST_A_CLASS = 6000
 """Training images of each class of Fashion-MNIST; MNIST has 5,421 to 6,742 of a digit."""
 

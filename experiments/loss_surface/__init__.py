@@ -173,7 +173,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     bends.legend()
     paths[2].plot(dataset.saddle_distance, label="distance")
     paths[2].plot(dataset.lowest_share, label="share in lowest\neigenspace")
-    paths[2].axvline(float(dataset.leaves), color="0.6", linewidth=1)
+    paths[2].axvline(float(dataset.leaves), color="0.6", linewidth=1, label="it leaves here")
     paths[2].set(
         xscale="log",
         yscale="log",

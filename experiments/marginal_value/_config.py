@@ -86,8 +86,7 @@ class Config(Checked):
         The paper's are 50,000 of CIFAR-10 and a VGG; the other parts are those of `quick`.
         """
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=None,
             first=5000,
             hidden=(256,),

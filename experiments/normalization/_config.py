@@ -66,8 +66,7 @@ class Config(Checked):
         The ConvNet has 8 and 16 channels; the paper's is a ResNet-50 on 1.28 million images.
         """
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             examples=5000,
             seeds=5,
             batch_sizes=(32, 8, 2),

@@ -51,8 +51,7 @@ class Config(Checked):
     def fashion(cls) -> "Config":
         """Fashion-MNIST, all of its images, with up to a hundred labels a class."""
         return cls(
-            dataset="fashion_mnist",
-            data_folder=data.FASHION_MNIST_FOLDER,
+            **data.FASHION_MNIST,
             seeds=5,
             hidden=(256, 256),
             epochs=10,

@@ -21,32 +21,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxopt_course import (
-    landscape,
-    nn,
-    observables,
-    plot,
-    problems,
-    saddle,
-    theory,
-    training,
-    transforms,
-)
+from jaxopt_course import landscape, nn, problems, saddle, training, transforms
+from tests.packages import PACKAGES
 
-PACKAGES = {
-    package.__name__.rpartition(".")[2]: package
-    for package in (
-        transforms,
-        problems,
-        saddle,
-        theory,
-        nn,
-        training,
-        observables,
-        landscape,
-        plot,
-    )
-}
 Draw = Callable[[np.random.Generator], Any]
 
 
