@@ -14,6 +14,7 @@ from jaxopt_course._engine._loop import (
     Crowd,
     Ended,
     Queue,
+    bare_shapes,
     idle_lanes,
     idle_shapes,
     keyed,
@@ -49,7 +50,7 @@ def escape(fun, rule, starts, keys, *, max_steps, target_value, lanes, chunk):
     )
     runs = keys.shape[0]
     shapes = idle_shapes(program, jax.tree.map(row_of, Start(starts, keys)))
-    standing = jax.device_put(keyed(idle_lanes(shapes), shapes))
+    standing = jax.device_put(keyed(idle_lanes(bare_shapes(shapes)), shapes))
     queue = Queue(Start(starts, keys), jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     steps, done, calls = np.zeros(runs, int), 0, 0
     while done < runs:

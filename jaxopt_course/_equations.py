@@ -388,6 +388,8 @@ class _Fingerprint:
     def of(self, value: Any) -> str:
         """Return the text of a value."""
         kind = type(value)
+        if kind in _SIMPLE:
+            return _say_simple(value)
         if self._key is not None and value is self._key:
             return "key"
         if kind in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
@@ -455,10 +457,18 @@ def _say_code(code: types.CodeType) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
+_SIMPLE = frozenset({types.NoneType, bool, int, float, complex, str, bytes})
+
+
+def _say_simple(value: Any) -> str:
+    """The text of a value of Python's own types."""
+    return f"{type(value).__name__}:{value!r}"
+
+
 def _say(value: Any) -> str:
     """The text of a value that is no container."""
-    if value is None or type(value) in (bool, int, float, complex, str, bytes):
-        return f"{type(value).__name__}:{value!r}"
+    if type(value) in _SIMPLE:
+        return _say_simple(value)
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
         _check_known(value)
         return f"{getattr(value, '__module__', '')}.{value.__qualname__}"

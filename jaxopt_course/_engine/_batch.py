@@ -32,6 +32,7 @@ from jaxopt_course._engine._loop import (
     Program,
     Queue,
     advance,
+    bare_shapes,
     idle_lanes,
     idle_shapes,
     key_layout,
@@ -304,7 +305,7 @@ def _run_inline(program: Program, starts: Any) -> Rows:
     queue = Queue(starts, jnp.int32(0), jnp.int32(0), jnp.int32(runs))
     _, _, ended = advance(
         program,
-        keyed(idle_lanes(shapes), shapes),
+        keyed(idle_lanes(bare_shapes(shapes)), shapes),
         queue,
         room=runs + lanes,
         budget=jnp.int32(2**31 - 1),

@@ -20,7 +20,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -309,7 +309,10 @@ class Engine:
         enough: Callable[[], bool],
         callback: Callable[..., Any] | None,
     ) -> None:
-        """Work with a thread a device, as a call on a CPU does its work before it returns."""
+        """Work with a thread a device, as a call on a CPU does its work before it returns.
+
+        At leisure the main thread is the first device's own.
+        """
         resting, self.crews = self.crews, []
         # Configuration that holds in a `with` holds in its thread alone: carry it over.
         x64 = jax.config.jax_enable_x64  # pyrefly: ignore[missing-attribute]
@@ -325,21 +328,21 @@ class Engine:
                         return
                 try:
                     self._labour(device, resting, enough)
+                except BaseException:
+                    self._stop.set()
+                    raise
                 finally:
                     self._called.set()
 
+        own = devices[:1] if self._at_leisure else ()
         with ThreadPoolExecutor(len(devices)) as threads:
-            pending = {threads.submit(labour, device) for device in devices}
+            pending = {threads.submit(labour, device) for device in devices[len(own) :]}
             for future in pending:
                 future.add_done_callback(reports.wake)
             try:
-                while pending:
-                    for observed in reports.take(None if callback is None else _SECONDS_A_CALL):
-                        listener.tell(self.progress, observed)
-                    done, pending = wait(pending, 0, return_when=FIRST_EXCEPTION)
-                    for future in done:
-                        future.result()
-                    listener.tell(self.progress, *([] if self._observe is None else [None]))
+                for device in own:
+                    labour(device)
+                self._attend(pending, listener, None if callback is None else _SECONDS_A_CALL)
             finally:
                 self._stop.set()
                 self._called.set()
@@ -348,6 +351,16 @@ class Engine:
                 self.crews += resting
                 for observed in reports.rest():
                     listener.tell(self.progress, observed)
+
+    def _attend(self, pending: set[Future[None]], listener: Listener, every: float | None) -> None:
+        """Tell what the crews report, and how far all is, until they are done or one has failed."""
+        while pending:
+            for observed in self._reports.take(every):
+                listener.tell(self.progress, observed)
+            done, pending = wait(pending, 0, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            listener.tell(self.progress, *([] if self._observe is None else [None]))
 
     def _labour(self, device: jax.Device, resting: list[Crew], enough: Callable[[], bool]) -> None:
         """Work with one crew after the other on a device: those at rest, then new ones."""

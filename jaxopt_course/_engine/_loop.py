@@ -133,8 +133,8 @@ class Ended(NamedTuple):
 
 
 def idle_lanes(shapes: Lanes) -> Lanes:
-    """Lanes of these shapes without runs, on the host, keys as their data."""
-    lanes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), bare_shapes(shapes))
+    """Lanes of these shapes, which hold no keys but their data, without runs, on the host."""
+    lanes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return lanes._replace(reason=np.full(shapes.reason.shape, IDLE, np.int32))
 
 

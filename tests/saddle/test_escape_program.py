@@ -125,6 +125,9 @@ def test_a_cpu_takes_the_more_lanes_of_matrices_the_smaller_these_are():
     assert lanes(64, (2, 2)) == 32
     assert lanes(1, (2, 2)) == 1
     assert lanes(10_000, (10,)) == 2048
+    # Few runs of few numbers are taken at once, more leave half for a second device.
+    assert lanes(100, (10,)) == lanes(128, (10,)) == 128
+    assert lanes(129, (10,)) == lanes(100, (100,)) * 2 == 64
 
 
 @pytest.mark.parametrize("runs", [1, 11, 16])
