@@ -2,8 +2,8 @@
 
 The compilers for TPUs and GPUs have no program for some of what JAX can trace: the decompositions
 of matrices that need not be symmetric, on a TPU integers of 64 bits in products of matrices and the
-algorithms of other devices for these, and in float64, which it emulates, the maximum in a window
-once it is differentiated. They say so by the
+algorithms of other devices for these, and in float64, which it emulates, Fourier transforms, the
+next number, and the maximum in a window once it is differentiated. They say so by the
 name of an instruction, after the whole program was traced. What is listed here was compiled for a
 TPU v5e and an H100 without a device; `docs/accelerators.md` says what else was tried and is taken.
 """
@@ -11,6 +11,7 @@ TPU v5e and an H100 without a device; `docs/accelerators.md` says what else was 
 from collections.abc import Iterator
 from typing import Any
 
+import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
 from jaxopt_course._equations import is_by_platform
@@ -26,6 +27,14 @@ _ALGORITHMS = {
     *("F32_F32_F32", "F64_F64_F64", "BF16_BF16_F32_X9", "TF32_TF32_F32", "TF32_TF32_F32_X3"),
 }
 _WINDOWS = {"reduce_window_max", "reduce_window_min"}
+_OF_FLOAT32 = {
+    "fft": "a Fourier transform",
+    "reduce_precision": "a rounding (jax.lax.reduce_precision)",
+}
+_NEIGHBOURS = (
+    "the next number of float64 (jnp.nextafter, truncated_normal, flax's default weights)",
+    "take float32, or weights that are normal or uniform, as those of jaxopt_course.nn",
+)
 _WINDOWED = (
     "the derivative of a maximum in windows of float64 (reduce_window, flax's max_pool)",
     "take float32, or the maximum along axes into which a reshape cuts the windows",
@@ -45,7 +54,6 @@ def check_accepted(name: str, jaxpr: Any, *, differentiated: bool) -> None:
 
     Example:
         >>> import jax
-        >>> import jax.numpy as jnp
         >>> from jaxopt_course._platforms import traced_for
         >>> jaxpr = jax.make_jaxpr(jnp.linalg.eigvals)(jnp.eye(2)).jaxpr
         >>> with traced_for("tpu"):
@@ -64,6 +72,21 @@ def check_accepted(name: str, jaxpr: Any, *, differentiated: bool) -> None:
         )
 
 
+def check_truncated(name: str, dtype: Any) -> None:
+    """Raise ValueError if a normal of this dtype that is cut off cannot be drawn on the platform.
+
+    Example:
+        >>> from jaxopt_course._platforms import traced_for
+        >>> with traced_for("tpu"):
+        ...     check_truncated("param_dtype", "float32")
+    """
+    if target() == "tpu" and str(jnp.dtype(dtype)) == "float64":
+        raise ValueError(
+            f"{name} must be float32 on a TPU for weights drawn from a normal that is cut off, got "
+            "float64: or take kernel_init=nn.kaiming_normal(), which does not cut"
+        )
+
+
 def _refused(jaxpr: Any, is_tpu: bool, differentiated: bool) -> Iterator[tuple[str, str]]:
     """Yield what is refused in a jaxpr, and what to do instead."""
     for equation in jaxpr.eqns:
@@ -77,6 +100,10 @@ def _refused(jaxpr: Any, is_tpu: bool, differentiated: bool) -> Iterator[tuple[s
             yield "a product of matrices of 64-bit integers", "take int32, or float32"
         elif is_tpu and primitive == "dot_general" and (asked := _algorithm(equation)) is not None:
             yield f"a product of matrices by {asked}", "take a precision, such as highest"
+        elif is_tpu and primitive in _OF_FLOAT32 and dtypes & {"float64", "complex128"}:
+            yield f"{_OF_FLOAT32[primitive]} of float64", "take float32"
+        elif is_tpu and primitive == "nextafter" and "float64" in dtypes:
+            yield _NEIGHBOURS
         elif is_tpu and primitive in _WINDOWS and "float64" in dtypes and differentiated:
             yield _WINDOWED
         for inner in jaxprs_in_params(equation.params):

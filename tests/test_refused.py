@@ -6,8 +6,9 @@ That they refuse it, and nothing else of what `docs/accelerators.md` names, was 
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 
-from jaxopt_course import landscape, observables, saddle, training, transforms
+from jaxopt_course import landscape, nn, observables, saddle, training, transforms
 from jaxopt_course._engine import _compiled
 from jaxopt_course._platforms import traced_for
 
@@ -83,6 +84,23 @@ def test_maxima_in_windows_of_float64_are_refused_where_they_are_differentiated(
         jax.eval_shape(lambda: saddle.classify(of_windows, x))
 
 
+def test_what_a_tpu_does_not_emulate_of_float64_is_refused(x64):
+    del x64
+    functions = {
+        "a Fourier transform": lambda x: jnp.sum(jnp.abs(jnp.fft.fft(x)) ** 2),
+        "a rounding": lambda x: jnp.sum(jax.lax.reduce_precision(x, 5, 10) ** 2),
+        "the next number": lambda x: jnp.sum(jnp.nextafter(x, x + 1)),
+    }
+    for what, fun in functions.items():
+        x = X.astype(jnp.float64)
+        with traced_for("tpu"):
+            with pytest.raises(ValueError, match=f"fun computes {what}"):
+                landscape.line(fun, x, 2 * x)
+            jax.eval_shape(lambda fun=fun: landscape.line(fun, X, 2 * X))
+        with traced_for("gpu"):
+            jax.eval_shape(lambda fun=fun, x=x: landscape.line(fun, x, 2 * x))
+
+
 def test_products_of_long_integers_are_refused_for_a_tpu(x64):
     del x64
     with traced_for("tpu"), pytest.raises(ValueError, match=r"64-bit integers.* take int32"):
@@ -126,6 +144,24 @@ def test_a_loss_is_refused_before_it_is_trained():
             loss=lambda outputs, labels: of_eigenvalues(outputs) + 0.0 * labels,
             metrics={},
         )
+
+
+def test_default_weights_of_float64_are_refused_for_a_tpu_and_our_own_are_not(x64):
+    del x64
+
+    def build(**options):
+        def state(key):
+            return nnx.split(nn.MLP((4, 3), rngs=nnx.Rngs(key), **options))[1]
+
+        jax.eval_shape(state, KEY)
+
+    with traced_for("tpu"):
+        with pytest.raises(ValueError, match=r"param_dtype must be float32 on .* take kernel_init"):
+            build(param_dtype=jnp.float64)
+        build()
+        build(param_dtype=jnp.float64, kernel_init=nn.kaiming_normal())
+    with traced_for("gpu"):
+        build(param_dtype=jnp.float64)
 
 
 def test_what_asks_the_host_on_an_accelerator_is_not_refused():

@@ -18,11 +18,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from jaxopt_course._checks import check_callable, check_count, check_fraction, check_inexact_dtype
+from jaxopt_course._refused import check_truncated
 from jaxopt_course.nn._arguments import check_rngs
 from jaxopt_course.nn._convolution import conv_general_dilated
 
@@ -32,7 +34,13 @@ Normalization = Callable[..., Callable[[jax.Array], jax.Array]]
 Wrapper = Callable[..., Callable[[jax.Array], jax.Array]]
 
 # He et al. (2015): variance 2 / fan_in keeps the second moment of ReLU activations.
-kaiming_normal = initializers.he_normal()
+_truncated = initializers.he_normal()
+
+
+def kaiming_normal(key: Any, shape: Any, dtype: Any = None, out_sharding: Any = None) -> Any:
+    """Draw weights by `jax.nn.initializers.he_normal`, for which a TPU has no float64."""
+    check_truncated("param_dtype", jnp.result_type(float) if dtype is None else dtype)
+    return _truncated(key, shape, dtype, out_sharding)
 
 
 class Block(nnx.Module):
