@@ -20,7 +20,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxopt_course import _loops
 from jaxopt_course._checks import is_key
 from jaxopt_course._equations import largest_array
-from jaxopt_course._platforms import is_for_cpu, target
+from jaxopt_course._platforms import is_emulated, is_for_cpu, target
 
 _FEW_IN = 16
 """On an accelerator, if at most one member in so many asks, these are gathered."""
@@ -130,7 +130,7 @@ def side_by_side(leaf: jax.Array, axis: int) -> jax.Array:
     Else it keeps the layout of a gather through all that is computed of it, and copies what does
     not go with it. What has 64 bits is emulated there, and takes no such wish; nor do keys.
     """
-    if target() != "tpu" or is_key(leaf) or leaf.dtype.itemsize > 4:
+    if target() != "tpu" or is_key(leaf) or is_emulated(leaf.dtype):
         return leaf
     order = list(range(leaf.ndim))
     order.append(order.pop(axis))

@@ -74,6 +74,19 @@ def rhythm() -> Rhythm:
     return {"cpu": Rhythm(1, 1), "tpu": Rhythm(8, 1)}.get(target(), Rhythm(16, 2))
 
 
+def is_emulated(dtype: Any) -> bool:
+    """Return whether what is traced computes with a dtype in pieces: with 64 bits on a TPU.
+
+    It has no float64 and no int64, and takes no wish about their layout.
+
+    Example:
+        >>> with traced_for("tpu"):
+        ...     is_emulated(jnp.float64), is_emulated(jnp.float32)
+        (True, False)
+    """
+    return target() == "tpu" and jnp.dtype(dtype).itemsize > 4
+
+
 _EMULATED = np.float64(2.0**-47)
 
 
@@ -91,7 +104,7 @@ def spacing(dtype: Any) -> Any:
         ...     float(spacing(jnp.float64)) == 2.0**-47
         True
     """
-    if jnp.dtype(dtype) == jnp.float64 and target() == "tpu":
+    if jnp.dtype(dtype) == jnp.float64 and is_emulated(dtype):
         return _EMULATED
     return jnp.finfo(dtype).eps
 

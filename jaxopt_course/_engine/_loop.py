@@ -23,7 +23,7 @@ import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 
 from jaxopt_course._checks import is_key
-from jaxopt_course._platforms import rhythm, target
+from jaxopt_course._platforms import is_emulated, rhythm
 
 RUNNING, IDLE = -1, -2
 """Reasons of lanes whose run has not ended, and of lanes without a run."""
@@ -305,8 +305,7 @@ def _seated(program: Program, starts: Any, first: chex.Numeric, size: chex.Numer
 
     def placed(leaf: jax.Array) -> jax.Array:
         leaf = jnp.moveaxis(leaf, 0, axis)
-        is_emulated = target() == "tpu" and leaf.dtype.itemsize > 4  # It takes no constraint.
-        if axis == 0 or is_key(leaf) or is_emulated:
+        if axis == 0 or is_key(leaf) or is_emulated(leaf.dtype):
             return leaf
         # In memory, too: XLA would keep the layout of the arguments through all steps.
         return with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim))))
