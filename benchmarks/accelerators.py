@@ -77,13 +77,22 @@ def size(count: float) -> str:
 
 
 def write(rows: dict[tuple[str, str], str]) -> None:
-    """Put rows into the page's table, in the place of those of the same program and device."""
+    """Put rows into the page's table, in the place of those of the same program and device.
+
+    It has a row for every program and device afterwards, also where no compiler was tried.
+    """
     text, _, table = PAGE.read_text(encoding="utf-8").partition(HEADING)
     old = {
         tuple(cell.strip() for cell in line.split("|")[1:3]): line for line in table.splitlines()
     }
     names = [*_programs.programs()]
-    merged = {key: line for key, line in (old | rows).items() if key[0] in names}
+    wanted = {
+        (name, device): row(name, device, "not tried", None)
+        for name in names
+        for device in _compile.DEVICES
+        if _programs.left_out(name, device) is None
+    }
+    merged = {key: line for key, line in (wanted | old | rows).items() if key in wanted}
     order = sorted(merged, key=lambda key: (names.index(key[0]), [*_compile.DEVICES].index(key[1])))
     lines = "".join(f"{merged[key]}\n" for key in order)
     # Whole or not at all: what runs for hours is interrupted, and taken up again by `--missing`.
