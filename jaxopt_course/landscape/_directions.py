@@ -17,6 +17,7 @@ Li, Xu, Taylor, Studer and Goldstein (2018), https://arxiv.org/abs/1712.09913, s
 Garipov, Izmailov, Podoprikhin, Vetrov and Wilson (2018), https://arxiv.org/abs/1802.10026.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -187,7 +188,7 @@ def filter_normalized(
             return jnp.zeros_like(weights)
         others = tuple(axis for axis in range(weights.ndim) if axis not in axes)
         own, wanted = (_norm_over(array, others) for array in (moved, weights))
-        return moved * wanted / jnp.where(own > 0, own, 1)
+        return moved / jnp.where(own > 0, own, 1) * wanted  # The product may be out of range.
 
     return jax.tree.map_with_path(scaled, params, direction)
 
@@ -368,7 +369,8 @@ def project(points: chex.ArrayTree, center: chex.ArrayTree, directions: Any) -> 
             with a leading axis of them, as for `plane`.
 
     Returns:
-        Coordinates and shares.
+        Coordinates and shares; NaN where one direction is, to working precision, a combination of
+        those before it.
 
     Raises:
         TypeError, ValueError: for arguments other than described.
@@ -394,7 +396,11 @@ def project(points: chex.ArrayTree, center: chex.ArrayTree, directions: Any) -> 
     coordinates = jax.scipy.linalg.solve_triangular(triangle, inside.T).T
     squares = jnp.sum(offsets**2, axis=1)
     share = jnp.sum(inside**2, axis=1) / jnp.where(squares > 0, squares, 1)
-    return Projection(coordinates, jnp.where(squares > 0, share, 1))
+    share = jnp.where(squares > 0, share, 1)
+    # A direction that lies in the space of those before it leaves nothing but rounding here.
+    left = jnp.abs(jnp.diagonal(triangle)) / jnp.linalg.norm(triangle, axis=0)
+    spanned = jnp.all(left > 10 * len(several) * jnp.finfo(left.dtype).eps)
+    return Projection(jnp.where(spanned, coordinates, jnp.nan), jnp.where(spanned, share, jnp.nan))
 
 
 def _axes(path: str, axes: Any, leaf: jax.Array) -> tuple[int, ...] | None:
@@ -416,9 +422,19 @@ def _axes(path: str, axes: Any, leaf: jax.Array) -> tuple[int, ...] | None:
 
 
 def _norm_over(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Return the norms over some axes, with a derivative also where they are 0."""
-    squares = jnp.sum(array**2, axes, keepdims=True)
-    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+    """Return the norms over some axes, with a derivative also where they are 0.
+
+    In units of the largest entry, whose square may be out of range.
+    """
+    unit = _regular(jnp.max(jnp.abs(array), axes, keepdims=True, initial=0))
+    squares = jnp.sum((array / unit) ** 2, axes, keepdims=True)
+    return jnp.where(squares > 0, unit * jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+def _regular(largest: jax.Array) -> jax.Array:
+    """Return a unit of length: the largest entry, or 1 where that is 0 or no finite number."""
+    largest = jax.lax.stop_gradient(largest)
+    return jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
 
 
 def _inner(one: Any, other: Any) -> jax.Array:
@@ -427,9 +443,12 @@ def _inner(one: Any, other: Any) -> jax.Array:
 
 def _unit(tree: Any) -> tuple[Any, jax.Array]:
     """Return a tree divided by its norm, and the norm."""
-    squares = _inner(tree, tree)
+    largest = [jnp.max(jnp.abs(leaf), initial=0) for leaf in jax.tree.leaves(tree)]
+    unit = _regular(functools.reduce(jnp.maximum, largest))
+    scaled = jax.tree.map(lambda leaf: leaf / unit.astype(leaf.dtype), tree)
+    squares = _inner(scaled, scaled)
     norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
-    return optax.tree.scale(1 / jnp.where(norm > 0, norm, 1), tree), norm
+    return optax.tree.scale(1 / jnp.where(norm > 0, norm, 1), scaled), unit * norm
 
 
 def _rows(tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:

@@ -92,7 +92,8 @@ def stationarity_iterations(
 
     Returns:
         `T = Delta / (eta (1 - eta beta / 2) epsilon**2)`, not rounded; `2 beta Delta / epsilon**2`
-        at eta = 1 / beta.
+        at eta = 1 / beta. In arrays a rate of 2 / beta or more, which guarantees nothing, gives
+        inf.
 
     Raises:
         ValueError: an argument out of its range.
@@ -107,7 +108,9 @@ def stationarity_iterations(
     if is_concrete_number(rate) and is_concrete_number(smoothness) and rate * smoothness >= 2:
         raise ValueError(f"learning_rate must be less than 2 / smoothness, got {brief(rate)}")
     slope = guaranteed_decrease(epsilon, learning_rate=rate, smoothness=smoothness)
-    return function_gap / slope
+    np = namespace(function_gap, slope)
+    never = slope <= 0
+    return np.where(never, np.inf, function_gap / np.where(never, 1, slope))[()]
 
 
 @in_doubles

@@ -28,7 +28,8 @@ def quadratic_escape_steps(
         end: Distance to reach.
 
     Returns:
-        `ceil(ln(end / start) / ln(1 + eta g))`, and 0 where start is beyond end.
+        `ceil(ln(end / start) / ln(1 + eta g))`, and 0 where start is beyond end. In arrays a
+        curvature g <= 0 or a start of 0 gives inf: the distance never grows.
 
     Raises:
         ValueError: an argument that is not positive.
@@ -41,8 +42,10 @@ def quadratic_escape_steps(
         learning_rate=learning_rate, curvature=curvature, start=start, end=end, arrays=True
     )
     np = namespace(learning_rate, curvature, start, end)
-    steps = np.log(end / start) / np.log1p(learning_rate * curvature)
-    return np.maximum(np.ceil(steps), 0)
+    growth = np.log1p(learning_rate * curvature)
+    grows = ~(growth <= 0)  # NaN stays NaN.
+    steps = np.where(grows, np.log(end / start) / np.where(grows, growth, 1), np.inf)
+    return np.where(start >= end, 0.0, np.ceil(steps))[()]
 
 
 @in_doubles

@@ -56,7 +56,7 @@ def gradient_descent_rate(
         tuned: Whether to use the best rate, 2 / (L + mu), instead of 1 / L.
 
     Returns:
-        Learning rate, decay 0 and rate.
+        Learning rate, decay 0 and rate; NaN for what arrays have out of range.
 
     Raises:
         ValueError: a curvature that is not positive, or mu > L.
@@ -65,7 +65,7 @@ def gradient_descent_rate(
         >>> f"{gradient_descent_rate(strong_convexity=1.0, smoothness=25.0).rate:.6f}"
         '0.923077'
     """
-    _check_curvatures(strong_convexity, smoothness)
+    strong_convexity = _checked_convexity(strong_convexity, smoothness)
     if tuned:
         total = smoothness + strong_convexity
         return QuadraticRate(2 / total, 0.0, (smoothness - strong_convexity) / total)
@@ -85,7 +85,7 @@ def nesterov_rate(
             that hold for every strongly convex function.
 
     Returns:
-        Learning rate, decay and rate.
+        Learning rate, decay and rate; NaN for what arrays have out of range.
 
     Raises:
         ValueError: a curvature that is not positive, or mu > L.
@@ -94,7 +94,7 @@ def nesterov_rate(
         >>> f"{nesterov_rate(strong_convexity=1.0, smoothness=25.0, tuned=False).rate:.6f}"
         '0.800000'
     """
-    _check_curvatures(strong_convexity, smoothness)
+    strong_convexity = _checked_convexity(strong_convexity, smoothness)
     np = namespace(strong_convexity, smoothness)
     if tuned:
         q = np.sqrt(3 * smoothness / strong_convexity + 1)
@@ -116,7 +116,7 @@ def heavy_ball_rate(*, strong_convexity: Numeric, smoothness: Numeric) -> Quadra
         smoothness: L, the largest.
 
     Returns:
-        Learning rate, decay and rate.
+        Learning rate, decay and rate; NaN for what arrays have out of range.
 
     Raises:
         ValueError: a curvature that is not positive, or mu > L.
@@ -125,7 +125,7 @@ def heavy_ball_rate(*, strong_convexity: Numeric, smoothness: Numeric) -> Quadra
         >>> f"{heavy_ball_rate(strong_convexity=1.0, smoothness=25.0).rate:.6f}"
         '0.666667'
     """
-    _check_curvatures(strong_convexity, smoothness)
+    strong_convexity = _checked_convexity(strong_convexity, smoothness)
     np = namespace(strong_convexity, smoothness)
     high, low = np.sqrt(smoothness), np.sqrt(strong_convexity)
     rate = (high - low) / (high + low)
@@ -166,8 +166,12 @@ def recursion_factor(
     total = (1 + decay) * step if lookahead else decay + step
     # The roots of z**2 - total z + product.
     discriminant = total**2 - 4 * product
-    real = (np.abs(total) + np.sqrt(np.maximum(discriminant, 0))) / 2
-    return np.where(discriminant < 0, np.sqrt(np.maximum(product, 0)), real)
+    # Square roots of what is positive only, so that derivatives stay finite in the other branch.
+    pair = discriminant <= 0
+    apart = (np.abs(total) + np.sqrt(np.where(pair, 1, discriminant))) / 2
+    positive = product > 0
+    modulus = np.where(positive, np.sqrt(np.where(positive, product, 1)), 0)
+    return np.where(pair, modulus, apart)
 
 
 @in_doubles
@@ -179,7 +183,8 @@ def linear_iterations(rate: Numeric, *, accuracy: Numeric) -> Numeric:
         accuracy: Share of the first error that may remain, in (0, 1).
 
     Returns:
-        The number of steps.
+        The number of steps. In arrays a rate of 1 or more gives inf, since it never gets there, a
+        rate of 0 one step, and an accuracy of 1 or more none.
 
     Raises:
         ValueError: an argument outside (0, 1).
@@ -191,9 +196,17 @@ def linear_iterations(rate: Numeric, *, accuracy: Numeric) -> Numeric:
     check_positive(rate=rate, accuracy=accuracy, arrays=True)
     check_fraction(rate=rate, accuracy=accuracy, arrays=True)
     np = namespace(rate, accuracy)
-    return np.ceil(np.log(accuracy) / np.log(rate))
+    # The logarithm of 1 and more, to which float32 rounds what is close, has the wrong sign.
+    slow = rate >= 1
+    steps = np.ceil(np.log(accuracy) / np.log(np.where(slow, 0.5, rate)))
+    steps = np.where(slow, np.inf, np.where(rate == 0, 1.0, steps))
+    return np.where(accuracy >= 1, 0.0, steps)[()]
 
 
-def _check_curvatures(strong_convexity, smoothness):
+def _checked_convexity(strong_convexity: Numeric, smoothness: Numeric) -> Numeric:
+    """mu, or NaN where arrays have it out of (0, L]."""
     check_positive(strong_convexity=strong_convexity, smoothness=smoothness, arrays=True)
     check_at_most(smoothness, "smoothness", strong_convexity=strong_convexity)
+    np = namespace(strong_convexity, smoothness)
+    holds = (strong_convexity > 0) & (strong_convexity <= smoothness)
+    return np.where(holds, strong_convexity, np.nan)[()]

@@ -210,19 +210,31 @@ def test_however_little_time_there_is_something_is_done_in_it():
 @pytest.mark.parametrize(
     ("limits", "at_work"), [({}, 2), ({"epsilon": 0.01, "hessian_lipschitz": 1.0}, 1)]
 )
-def test_the_program_is_compiled_once_a_device(limits, at_work, caplog):
+def test_the_program_is_compiled_once_a_device(limits, at_work, caplog, monkeypatch):
     """The check of memory compiles what is called afterwards, not something of the kind."""
     starts, keys = octopus_batch.starts(4)
+    employ, arrived = crews.Engine._employ, set()
+
+    def together(engine, crew, device, enough):
+        # No device begins before each has runs and its program: the first could take all of them.
+        arrived.add(device)
+        until = time.monotonic() + 60
+        while len(arrived) < engine._at_work and time.monotonic() < until:
+            time.sleep(0.01)
+        employ(engine, crew, device, enough)
+
+    monkeypatch.setattr(crews.Engine, "_employ", together)
     jax.config.update("jax_log_compiles", True)  # in all threads, unlike the context manager
     try:
         for devices in (1, 2):
             caplog.clear()
+            arrived.clear()
             saddle.escape(
                 octopus_batch.OCTOPUS.fun,
                 never_compiled(),
                 starts,
                 keys,
-                max_steps=10_000,  # While the first takes them the second has time to begin.
+                max_steps=100,
                 lanes=2,
                 devices=tuple(jax.devices()[:devices]),
                 **limits,

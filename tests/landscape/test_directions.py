@@ -148,3 +148,32 @@ def test_directions_at_an_angle_give_the_steps_along_them(x64):
     seen = landscape.project(points, jnp.zeros(3), (first, second))
     np.testing.assert_allclose(seen.coordinates, [[1, 2], [0, 0]], atol=1e-9)
     np.testing.assert_allclose(seen.share, [1, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_directions_of_numbers_whose_squares_are_out_of_range(size):
+    drawn = jax.random.normal(jax.random.key(0), (3, 4, 2))
+    direction, weights = drawn[0], drawn[1]
+    expected = landscape.filter_normalized({"w": direction}, {"w": weights})["w"]
+    found = landscape.filter_normalized({"w": size * direction}, {"w": weights})["w"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    found = landscape.filter_normalized({"w": size * direction}, {"w": size * weights})["w"]
+    np.testing.assert_allclose(found / size, expected, rtol=1e-5)
+    plain = landscape.through(*drawn)
+    scaled = landscape.through(*(size * drawn))
+    np.testing.assert_allclose(scaled.coordinates / size, plain.coordinates, rtol=1e-4, atol=1e-5)
+    for one, other in zip(scaled.directions, plain.directions, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("parameters", [3, 30_000])
+def test_nothing_is_seen_in_a_plane_that_two_directions_do_not_span(parameters):
+    first, second, point = jax.random.normal(jax.random.key(0), (3, parameters))
+    dependent = landscape.project(point[None], 0 * point, (first, -1.7 * first))
+    assert jnp.isnan(dependent.coordinates).all()
+    assert jnp.isnan(dependent.share).all()
+    # Nearly parallel, or of very different lengths, they still do.
+    for other in (first + 1e-3 * second, 1e-15 * second):
+        seen = landscape.project(point[None], 0 * point, (first, other))
+        assert jnp.isfinite(seen.coordinates).all()
+        assert jnp.isfinite(seen.share).all()

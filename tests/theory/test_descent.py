@@ -112,3 +112,11 @@ def test_stationarity_bound_names_the_argument_that_is_wrong(arguments, named):
     good = {"smoothness": 2.0, "function_gap": 1.0, "epsilon": 0.1}
     with pytest.raises(ValueError, match=named):
         theory.stationarity_iterations(**(good | arguments))
+
+
+def test_a_rate_that_guarantees_nothing_takes_for_ever_and_not_a_negative_number_of_steps():
+    rates = jnp.array([0.5, 1.0, 1.5, jnp.nan])
+    steps = theory.stationarity_iterations(
+        smoothness=2.0, function_gap=3.0, epsilon=0.1, learning_rate=rates
+    )
+    np.testing.assert_allclose(steps, [1200, jnp.inf, jnp.inf, jnp.nan], rtol=1e-6)

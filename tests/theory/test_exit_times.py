@@ -1,6 +1,8 @@
 """Exit times against simulation and against the measured values."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxopt_course import theory
@@ -61,3 +63,13 @@ def test_exit_times_refuse_numbers_out_of_range():
         theory.octopus_exit_ratio(learning_rate=0.5, attraction=1.0, repulsion=1.0)
     with pytest.raises(ValueError, match="start must be positive"):
         theory.quadratic_escape_steps(learning_rate=0.5, curvature=1.0, start=0.0, end=1.0)
+
+
+def test_a_distance_that_never_grows_takes_for_ever_and_not_no_steps():
+    steps = theory.quadratic_escape_steps(
+        learning_rate=0.1,
+        curvature=jnp.array([1.0, 0.0, -1.0, -1.0, 1.0, jnp.nan]),
+        start=jnp.array([1e-3, 1e-3, 1e-3, 2.0, 0.0, 1e-3]),
+        end=1.0,
+    )
+    np.testing.assert_array_equal(steps, [73, jnp.inf, jnp.inf, 0, jnp.inf, jnp.nan])

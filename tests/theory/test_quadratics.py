@@ -131,3 +131,42 @@ def test_recursion_and_iterations_refuse_numbers_out_of_range():
         theory.recursion_factor(1.0, learning_rate=0.1, decay=1.0)
     with pytest.raises(ValueError, match=r"rate must lie in \[0, 1\)"):
         theory.linear_iterations(1.0, accuracy=0.1)
+
+
+@pytest.mark.parametrize("lookahead", [False, True])
+def test_recursion_factor_has_finite_derivatives_on_both_sides_of_the_double_root(lookahead, x64):
+    def factor(curvature, decay):
+        return theory.recursion_factor(
+            curvature, learning_rate=1.0, decay=decay, lookahead=lookahead
+        )
+
+    curvatures = jnp.array([-0.5, 0.0, 0.2, 0.25, 0.5, 1.0, 1.5, 1.9])
+    for decay in (0.0, 0.25, 0.9):
+        slopes = jax.vmap(jax.grad(factor), (0, None))(curvatures, decay)
+        assert jnp.isfinite(slopes).all()
+        # Where neither a double root nor the kink of a modulus is near.
+        step = 1e-6
+        ahead, behind = factor(curvatures + step, decay), factor(curvatures - step, decay)
+        smooth = abs(ahead + behind - 2 * factor(curvatures, decay)) < 1e-9
+        assert smooth.sum() >= 5
+        measured = (ahead - behind) / (2 * step)
+        np.testing.assert_allclose(slopes[smooth], measured[smooth], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_curvatures_out_of_range_in_arrays_give_nan_and_those_in_range_what_they_did(method):
+    rates, _ = METHODS[method]
+    found = rates(strong_convexity=jnp.array([1.0, 3.0, 0.0, -1.0, jnp.nan, 2.0]), smoothness=2.0)
+    assert jnp.isnan(found.rate).tolist() == [False, True, True, True, True, False]
+    alone = rates(strong_convexity=1.0, smoothness=2.0)
+    np.testing.assert_allclose(found.rate[0], alone.rate, rtol=1e-6)
+
+
+def test_iterations_in_arrays_count_also_where_a_number_is_out_of_range():
+    rates = jnp.array([0.9, 0.0, 1.0, 1.5, 0.9, 1.5, -0.5, jnp.nan])
+    accuracies = jnp.array([1e-3, 1e-3, 0.1, 0.1, 2.0, 1.0, 0.1, 0.1])
+    steps = theory.linear_iterations(rates, accuracy=accuracies)
+    expected = [66, 1, jnp.inf, jnp.inf, 0, 0, jnp.nan, jnp.nan]
+    np.testing.assert_array_equal(steps, expected)
+    # A rate that float32 rounds to 1 never arrives there.
+    assert jax.jit(lambda rate: theory.linear_iterations(rate, accuracy=0.1))(1 - 1e-9) == jnp.inf
