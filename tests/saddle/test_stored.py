@@ -41,10 +41,19 @@ def folders(tmp_path_factory):
         if progress.ended > 50:
             raise Interruption
 
+    keep = crews.Engine._keep
+
+    def patient(engine, ended):
+        kept = keep(engine, ended)
+        if engine.ended > 50:  # Then nothing is done before the callback has interrupted it.
+            assert engine._stop.wait(60)
+        return kept
+
     whole, part = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("part")
     begin(whole)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(crews, "_SECONDS_A_CALL", 0.001)
+        patch.setattr(crews.Engine, "_keep", patient)
         with pytest.raises(Interruption):
             begin(part, callback=interrupt)
     return whole, part
