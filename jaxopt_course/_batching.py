@@ -23,7 +23,9 @@ from jaxopt_course._equations import largest_array
 from jaxopt_course._platforms import is_emulated, is_for_cpu, target
 
 _FEW_IN = 16
-"""On an accelerator, if at most one member in so many asks, these are gathered."""
+"""If at most one member in so many asks, an accelerator gathers them; a CPU has blocks of these."""
+_LEAST_BLOCK = 16
+"""Members that a CPU computes at once, though fewer may ask: those of a vector register."""
 _BYTES_AT_ONCE = 2**30
 """Bytes of the largest array that may be computed for all members at once on an accelerator."""
 
@@ -43,7 +45,8 @@ def update_where(
     Args:
         fun: A function of pytrees of arrays whose result has the structure, shapes and dtypes of
             its first argument. What it closes over may be batched too.
-        block: How many members to compute at once on a CPU; more on an accelerator.
+        block: How many members to compute at once on a CPU, at most: of a small batch it is a
+            sixteenth, but not less than 16. On an accelerator more.
         cheap: Whether an accelerator computes it for all members in the time that it takes to look
             at the condition.
 
@@ -101,7 +104,8 @@ def _guard(fun: Callable[..., Any], block: int, cheap: bool) -> Callable[..., An
 
         old = jax.tree.map(all_members, old, old_batched)
         if is_for_cpu():
-            mapped = partial(_map_blocks, block=min(block, axis_size))
+            few = max(_LEAST_BLOCK, axis_size // _FEW_IN)
+            mapped = partial(_map_blocks, block=min(block, few, axis_size))
         else:
             mapped = partial(_map_at_once, block=block, cheap=cheap)
         new = mapped(fun, condition, old, operands, operands_batched)

@@ -110,6 +110,16 @@ def test_members_that_ask_are_found_in_order(size, platform):
         np.testing.assert_array_equal(members[len(expected) :], size)
 
 
+@pytest.mark.parametrize(
+    ("members", "options", "together"),
+    [(20, {}, 16), (100, {}, 16), (512, {}, 32), (2048, {}, 64), (2048, {"block": 8}, 8)],
+)
+def test_a_cpu_computes_a_sixteenth_of_the_members_at_once(members, options, together):
+    guarded = jax.vmap(update_where(lambda old, x: old + jnp.sin(x), **options))
+    traced = jax.jit(guarded).trace(jnp.ones(members, bool), jnp.ones(members), jnp.ones(members))
+    assert f"f32[{together}] = sin" in str(traced.jaxpr)
+
+
 @pytest.mark.parametrize("cheap", [True, False], ids=["cheap", "dear"])
 @pytest.mark.parametrize("members", [20, 300])
 def test_a_member_has_the_same_bits_on_a_cpu_and_on_an_accelerator(cheap, members):
