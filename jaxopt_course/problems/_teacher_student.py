@@ -30,7 +30,7 @@ def relu_teacher_student(*, num_students: int, dimension: int, init_scale: float
     """The population loss in closed form, of n students for k teachers in R^k.
 
     First and second derivatives are right where a student is parallel to a teacher or to another
-    student, too; f is not differentiable where a student is zero.
+    student, too; where a student is zero f has a value, but is not differentiable.
 
     Args:
         num_students: n, at least 1.
@@ -60,7 +60,8 @@ def relu_teacher_student(*, num_students: int, dimension: int, init_scale: float
     def fun(w):
         check_shape(w, shape, name)
         norms = jnp.linalg.norm(w, axis=1)
-        unit = w / norms[:, None]
+        # A student that is zero has no direction, but adds nothing either.
+        unit = w / jnp.where(norms > 0, norms, 1)[:, None]
         # The diagonal is known, K(w, w) = |w|**2 / 2, so it is kept out of the trigonometry.
         cosines = (unit @ unit.T) * (1 - jnp.eye(num_students, dtype=w.dtype))
         pairs = norms[:, None] * norms[None, :] * _arc_cosine_kernel(cosines)

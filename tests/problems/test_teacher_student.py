@@ -143,3 +143,14 @@ def test_gradient_descent_ends_at_the_global_or_at_the_published_bad_minimum(x64
     assert np.sum(bad) == 1
     (hessian,) = jax.jit(jax.vmap(jax.hessian(problem.fun)))(ends[bad])
     assert np.linalg.eigvalsh(hessian.reshape(36, 36))[0] > 0.004
+
+
+def test_a_student_that_is_zero_adds_nothing_to_the_loss():
+    more = problems.relu_teacher_student(num_students=3, dimension=2)
+    fewer = problems.relu_teacher_student(num_students=2, dimension=2)
+    students = fewer.init(jax.random.key(0))
+    spare = jnp.concatenate([students, jnp.zeros((1, 2))])
+    np.testing.assert_allclose(more.fun(spare), fewer.fun(students), rtol=1e-5)
+    # Without students what is left is half the teachers' mean square.
+    nothing = more.fun(jnp.zeros((3, 2)))
+    np.testing.assert_allclose(nothing, (2 / 2 + 2 / (2 * np.pi)) / 2, rtol=1e-6)
