@@ -84,17 +84,26 @@ def test_runs_that_all_have_a_lane_work_in_blocks_to_the_bits_of_others(
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["refilled first", "blocks first"])
 def test_a_checkpoint_of_one_way_is_continued_in_the_other(order, tmp_path, monkeypatch, refilled):
-    monkeypatch.setattr(crews, "_SECONDS_A_CALL", 0.0)  # A step a call, after the first few.
+    keep = crews.Engine._keep
 
     def interrupt(progress):
         if progress.steps > 20:
             assert progress.ended < 32
             raise Interruption
 
+    def patient(engine, ended):
+        kept = keep(engine, ended)
+        if engine.progress.steps > 20:  # Nothing more is done before it is interrupted.
+            assert engine._stop.wait(60)
+        return kept
+
     batch = octopus_batch.starts(32)
     first, then = (jax.devices()[:devices] for devices in order)
-    with pytest.raises(Interruption):
-        octopus_batch.in_memory(*batch, checkpoint=tmp_path, callback=interrupt, devices=first)
+    with monkeypatch.context() as patch:
+        patch.setattr(crews, "_SECONDS_A_CALL", 0.0)  # A step a call, after the first few.
+        patch.setattr(crews.Engine, "_keep", patient)
+        with pytest.raises(Interruption):
+            octopus_batch.in_memory(*batch, checkpoint=tmp_path, callback=interrupt, devices=first)
     resumed = octopus_batch.in_memory(*batch, checkpoint=tmp_path, devices=then)
     assert_same(resumed, jax.tree.map(lambda leaf: leaf[:32], refilled))
 
