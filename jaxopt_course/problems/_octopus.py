@@ -69,8 +69,9 @@ def octopus(
     stationary points, all of them strict saddles.
 
     In float32 gradient descent halves a waiting coordinate each step (at eta = 1 / (4 L)) down to
-    exactly zero after about 149 steps and then never leaves; in float64 after 1,074. Exits later
-    than that are out of reach of the arithmetic, not of the theorem.
+    exactly zero after 126 steps at most, as XLA takes subnormal numbers for zero on a CPU, and then
+    never leaves; in float64 after 1,022. Exits later than that are out of reach of the arithmetic,
+    not of the theorem.
 
     Args:
         dimension: Number of coordinates d, at least 1.
