@@ -200,8 +200,8 @@ escape.plot(octopus)
 #
 # The ratio is 3.41, so $8 \cdot 3.41^9 \approx 500{,}000$ against 300. At η = 1/(4L) a waiting
 # coordinate is halved each step, and in float64 it is zero after 1,022 halvings, as XLA takes
-# subnormal numbers for zero: the sixth waits longer than that, is exactly zero by then, and gradient
-# descent stays for ever, by rounding and not by the theorem.
+# subnormal numbers for zero: the sixth waits longer than that, is exactly zero by then, and
+# gradient descent stays for ever, by rounding and not by the theorem.
 #
 # ```python
 # ratio = theory.octopus_exit_ratio(learning_rate=1 / 6, attraction=1.5, repulsion=1.0)
