@@ -129,16 +129,21 @@ def lane_axis(tree: Any, *, batched: bool = True) -> int:
 
 
 def side_by_side(leaf: jax.Array, axis: int) -> jax.Array:
-    """Ask that numbers along an axis, the first or last, lie side by side in a TPU's memory.
+    """Ask that numbers along an axis, the first or last, lie side by side in memory.
 
-    Else it keeps the layout of a gather through all that is computed of it, and copies what does
-    not go with it. What has 64 bits is emulated there, and takes no such wish; nor do keys.
+    Else XLA keeps the layout that an array came with through all that is computed of it. What is
+    emulated takes no such wish; nor do keys.
     """
-    if target() != "tpu" or is_key(leaf) or is_emulated(leaf.dtype):
+    if is_key(leaf) or is_emulated(leaf.dtype):
         return leaf
     order = list(range(leaf.ndim))
     order.append(order.pop(axis))
     return with_layout_constraint(leaf, Layout(tuple(order)))
+
+
+def _side_by_side_on_tpu(leaf: jax.Array, axis: int) -> jax.Array:
+    """`side_by_side` on a TPU, which copies what does not go with the layout of a gather."""
+    return side_by_side(leaf, axis) if target() == "tpu" else leaf
 
 
 def _map_blocks(
@@ -177,7 +182,7 @@ def _map_blocks(
             if axis is None:
                 return leaf
             taken = jnp.take(leaf, members, axis, mode="clip")
-            return side_by_side(taken, axis) if axis == -1 else taken
+            return _side_by_side_on_tpu(taken, axis) if axis == -1 else taken
 
         return jax.tree.map(rows, axes, tree, is_leaf=lambda axis: axis is None)
 
@@ -221,7 +226,7 @@ def _map_at_once(
 
         def placed(leaf: jax.Array, is_batched: bool) -> jax.Array:
             dear = is_batched and leaf.ndim == 2 and not cheap
-            return side_by_side(leaf, 0) if dear else leaf
+            return _side_by_side_on_tpu(leaf, 0) if dear else leaf
 
         before = jax.tree.map(lambda leaf: placed(leaf, True), old)
         given = [jax.tree.map(placed, one, bs) for one, bs in zip(operands, batched, strict=True)]

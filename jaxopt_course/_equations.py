@@ -389,7 +389,7 @@ class _Fingerprint:
         """Return the text of a value."""
         kind = type(value)
         if kind in _SIMPLE:
-            return _say_simple(value)
+            return f"{kind.__name__}:{value!r}"
         if self._key is not None and value is self._key:
             return "key"
         if kind in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
@@ -458,17 +458,11 @@ def _say_code(code: types.CodeType) -> str:
 
 
 _SIMPLE = frozenset({types.NoneType, bool, int, float, complex, str, bytes})
-
-
-def _say_simple(value: Any) -> str:
-    """The text of a value of Python's own types."""
-    return f"{type(value).__name__}:{value!r}"
+"""Python's own types, whose text says all."""
 
 
 def _say(value: Any) -> str:
-    """The text of a value that is no container."""
-    if type(value) in _SIMPLE:
-        return _say_simple(value)
+    """The text of a value that is neither a container nor simple."""
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
         _check_known(value)
         return f"{getattr(value, '__module__', '')}.{value.__qualname__}"

@@ -20,10 +20,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.layout import Layout, with_layout_constraint
 
+from jaxopt_course._batching import side_by_side
 from jaxopt_course._checks import is_key
-from jaxopt_course._platforms import is_emulated, rhythm
+from jaxopt_course._platforms import rhythm
 
 RUNNING, IDLE = -1, -2
 """Reasons of lanes whose run has not ended, and of lanes without a run."""
@@ -305,10 +305,8 @@ def _seated(program: Program, starts: Any, first: chex.Numeric, size: chex.Numer
 
     def placed(leaf: jax.Array) -> jax.Array:
         leaf = jnp.moveaxis(leaf, 0, axis)
-        if axis == 0 or is_key(leaf) or is_emulated(leaf.dtype):
-            return leaf
-        # In memory, too: XLA would keep the layout of the arguments through all steps.
-        return with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim))))
+        # In memory, too: arguments have the lanes in front.
+        return leaf if axis == 0 else side_by_side(leaf, axis)
 
     number = jnp.arange(program.lanes, dtype=jnp.int32)
     reason = jnp.where(number < size, RUNNING, IDLE).astype(jnp.int32)
